@@ -1,0 +1,131 @@
+"""Convolutions that pad like the published networks, and know which pixels exist."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+Initializer = Callable[..., Array]
+
+he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+"""N(0, √(2/(k²·C_out))), the init of the backbone and of the attention unit."""
+
+torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""U(±1/√fan_in), PyTorch's default for convolutions and the init of the head."""
+
+
+def uniform_bias(fan_in: int) -> Initializer:
+    """U(±1/√fan_in), PyTorch's default for the bias of a convolution."""
+    bound = fan_in**-0.5
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def conv(
+    features: int,
+    kernel_size: int = 1,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    use_bias: bool = False,
+    dtype: DTypeLike = jnp.float32,
+    kernel_init: Initializer = he_normal_fan_out,
+    bias_init: Initializer = nn.initializers.zeros,
+    name: str,
+) -> nn.Conv:
+    """2-D convolution with symmetric padding `dilation · (kernel-1)/2`, never "SAME".
+
+    (B, H, W, C) to (B, ⌈H/stride⌉, ⌈W/stride⌉, features), for odd kernels.
+    """
+    return nn.Conv(
+        features,
+        (kernel_size, kernel_size),
+        strides=stride,
+        padding=dilation * (kernel_size - 1) // 2,
+        kernel_dilation=dilation,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        name=name,
+    )
+
+
+def batch_norm(
+    decay: float,
+    dtype: DTypeLike,
+    *,
+    train: bool,
+    axis_name: str | None = None,
+    name: str,
+) -> nn.BatchNorm:
+    """Batch normalisation with ε of 1e-5; statistics keep `decay` of the old value.
+
+    Under `jax.jit` with a sharded batch the statistics are those of the global batch;
+    under `shard_map` or `pmap`, of the axis named `axis_name`.
+    """
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=decay,
+        epsilon=1e-5,
+        dtype=dtype,
+        axis_name=axis_name,
+        name=name,
+    )
+
+
+def subsample_mask(mask: Array | None, stride: int) -> Array | None:
+    """The mask (B, H, W) at the resolution that a strided convolution leaves.
+
+    Output pixel i is centred on input pixel i·stride, with every symmetric padding.
+    """
+    return None if mask is None else mask[:, ::stride, ::stride]
+
+
+def hide(x: Array, mask: Array | None) -> Array:
+    """`x` (..., C) with zeros where the mask (...) is false."""
+    return x if mask is None else jnp.where(mask[..., None], x, 0)
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, batch normalisation and, by default, ReLU.
+
+    Pixels outside the mask count as the zero padding and stay out of the statistics,
+    so an image on a larger canvas gives what it gives alone.
+    """
+
+    features: int
+    kernel_size: int = 1
+    stride: int = 1
+    dilation: int = 1
+    relu: bool = True
+    bn_decay: float = 0.9997
+    dtype: DTypeLike = jnp.float32
+    kernel_init: Initializer = he_normal_fan_out
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool, mask: Array | None = None) -> Array:
+        """(B, H, W, C) to (B, ⌈H/stride⌉, ⌈W/stride⌉, features).
+
+        The mask (B, H, W) is that of the input.
+        """
+        x = conv(
+            self.features,
+            self.kernel_size,
+            stride=self.stride,
+            dilation=self.dilation,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name="conv",
+        )(hide(x, mask) if self.kernel_size > 1 else x)
+        mask = subsample_mask(mask, self.stride)
+        x = batch_norm(self.bn_decay, self.dtype, train=train, name="bn")(
+            x, mask=None if mask is None else mask[..., None]
+        )
+        return nn.relu(x) if self.relu else x

@@ -1,0 +1,148 @@
+"""Segmentation networks: a backbone, a head, and logits at the size of the image."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from ema_jax.em import Gradient, Kernel, Normalization, check_option
+from ema_jax.emau import EMAU, BasesUpdate
+from ema_jax.heads import ContextHead
+from ema_jax.resize import resize_align_corners
+from ema_jax.resnet import STAGE_SIZES, ResNet, Stem
+
+
+class Segmenter(nn.Module):
+    """`logits = resize(head(backbone(images)))`, bilinear with aligned corners.
+
+    Attributes:
+        backbone: module (images, *, train, mask) -> stages.
+        head: module (stages, *, train) -> logits at the stride of the features.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def __call__(
+        self, images: Array, *, train: bool, mask: Array | None = None
+    ) -> Array:
+        """Normalised images (B, H, W, 3) to logits (B, H, W, num_classes), float32.
+
+        Args:
+            images: normalised images, zero where the mask is false.
+            train: use and update the statistics of the batch; needs the collection
+                "batch_stats" mutable and, with dropout, an rng named "dropout".
+            mask: (B, H, W), true on the image and false on the rest of the canvas.
+                An image of height and width 8k+1 then gets the logits that it
+                gets without the canvas.
+
+        Raises:
+            ValueError: images not of rank four, or a mask of another shape.
+        """
+        if images.ndim != 4:
+            raise ValueError(f"images have shape {images.shape}; give (B, H, W, 3)")
+        if mask is not None and mask.shape != images.shape[:-1]:
+            raise ValueError(
+                f"mask has shape {mask.shape}; images of shape {images.shape} need "
+                f"{images.shape[:-1]}"
+            )
+        stages = self.backbone(images, train=train, mask=mask)
+        logits = self.head(stages, train=train)
+        _, height, width, _ = images.shape
+        return resize_align_corners(logits, (height, width))
+
+
+def EMANet(  # noqa: N802 (a model, named as in the paper)
+    num_classes: int = 21,
+    depth: int | None = 101,
+    output_stride: int = 8,
+    channels: int = 512,
+    num_bases: int = 64,
+    dropout_rate: float = 0.1,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    stage_sizes: tuple[int, ...] | None = None,
+    width: int = 64,
+    stem_width: int = 64,
+    stem: Stem = "deep128",
+    multi_grid: tuple[int, ...] = (1, 2, 4),
+    hidden_channels: int = 256,
+    bn_decay: float = 0.9997,
+    num_iters: int = 3,
+    eval_iters: int | None = None,
+    bases_decay: float = 0.9,
+    bases_update: BasesUpdate = "moving_average",
+    kernel: Kernel = "dot",
+    normalization: Normalization = "l2",
+    gradient: Gradient = "stop",
+    temperature: float = 1.0,
+) -> Segmenter:
+    """EMANet: a dilated ResNet and a head with EM attention.
+
+    Args:
+        num_classes: channels of the logits.
+        depth: 50, 101 or 152.
+        output_stride: 8 or 16 (or 32).
+        channels: channels of the EMA unit; 256 is the variant EMANet-256.
+        num_bases, num_iters, eval_iters, bases_decay, bases_update, kernel,
+            normalization, gradient, temperature: see `EMAU`.
+        dropout_rate: of whole channels, before the classifier.
+        dtype: compute type, float32 or bfloat16. Parameters, statistics, EM sums and
+            logits are float32.
+        stage_sizes: blocks of each stage, in place of `depth`.
+        width, stem_width, stem, multi_grid: see `ResNet`.
+        hidden_channels: channels before the classifier.
+        bn_decay: share of the old running statistics that BN keeps.
+
+    Raises:
+        ValueError: an unknown depth or option.
+
+    Example:
+        >>> import jax
+        >>> model = EMANet(num_classes=5, stage_sizes=(1, 1, 1, 1), width=8,
+        ...                channels=16, num_bases=4)
+        >>> images = jnp.zeros((1, 33, 33, 3))
+        >>> variables = model.init(jax.random.key(0), images, train=False)
+        >>> model.apply(variables, images, train=False).shape
+        (1, 33, 33, 5)
+
+    Reference:
+        Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426.
+    """
+    if stage_sizes is None:
+        check_option("depth", depth, tuple(STAGE_SIZES))
+        stage_sizes = STAGE_SIZES[depth]  # type: ignore[index]
+    unit = EMAU(
+        num_bases=num_bases,
+        num_iters=num_iters,
+        eval_iters=eval_iters,
+        bases_decay=bases_decay,
+        bases_update=bases_update,
+        kernel=kernel,
+        normalization=normalization,
+        gradient=gradient,
+        temperature=temperature,
+        bn_decay=bn_decay,
+        dtype=dtype,
+    )
+    return Segmenter(
+        backbone=ResNet(
+            stage_sizes,
+            output_stride,
+            stem,
+            multi_grid,
+            width,
+            stem_width,
+            bn_decay,
+            dtype,
+        ),
+        head=ContextHead(
+            unit,
+            num_classes,
+            channels,
+            hidden_channels,
+            dropout_rate,
+            bn_decay,
+            dtype,
+        ),
+    )
