@@ -1,0 +1,198 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from train.data import augment as A
+
+SIZES = [(7, 9), (1, 6), (6, 1), (1, 1), (13, 5)]
+
+
+def textured(size, seed=0):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    label = rng.integers(0, 21, size, dtype=np.uint8)
+    return image, label
+
+
+def bilinear_reference(image, size):
+    """Align-corners bilinear, one pixel at a time, in float64."""
+    (h, w), (H, W) = image.shape[:2], size
+    out = np.empty((H, W, image.shape[2]))
+    for i, j in itertools.product(range(H), range(W)):
+        y = i * (h - 1) / (H - 1) if H > 1 else 0.0
+        x = j * (w - 1) / (W - 1) if W > 1 else 0.0
+        y0, x0 = int(y), int(x)
+        y1, x1 = min(y0 + 1, h - 1), min(x0 + 1, w - 1)
+        a, b = y - y0, x - x0
+        upper = (1 - b) * image[y0, x0] + b * image[y0, x1]
+        lower = (1 - b) * image[y1, x0] + b * image[y1, x1]
+        out[i, j] = (1 - a) * upper + a * lower
+    return out
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("target", [(7, 9), (1, 1), (1, 8), (11, 1), (24, 31), (3, 4)])
+def test_images_are_resized_bilinearly_with_aligned_corners(size, target):
+    image, _ = textured(size)
+    resized = A.resize_image(image, target)
+    assert resized.shape == (*target, 3)
+    assert resized.dtype == np.uint8
+    error = np.abs(resized - bilinear_reference(image, target))
+    assert error.max() < 0.6  # rounding alone is 0.5
+
+
+def test_corners_coincide():
+    image, _ = textured((10, 14))
+    resized = A.resize_image(image, (23, 8))
+    np.testing.assert_array_equal(resized[[0, 0, -1, -1], [0, -1, 0, -1]],
+                                  image[[0, 0, -1, -1], [0, -1, 0, -1]])  # fmt: skip
+
+
+def test_wide_images_stay_precise_to_the_last_pixel():
+    image, _ = textured((2, 700))
+    resized = A.resize_image(image, (2, 1399))
+    # 699 / 1398 = 1/2: every second pixel is an old one, the others are means
+    np.testing.assert_array_equal(resized[:, ::2], image)
+    means = (image[:, :-1].astype(float) + image[:, 1:]) / 2
+    assert np.abs(resized[:, 1::2] - means).max() < 0.6
+
+
+def test_labels_are_nearest_by_floor():
+    label = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
+    # rows: floor(i * 2 / 4) = 0 0 1 1; columns: floor(j * 3 / 5) = 0 0 1 1 2
+    expected = [[1, 1, 2, 2, 3], [1, 1, 2, 2, 3], [4, 4, 5, 5, 6], [4, 4, 5, 5, 6]]
+    np.testing.assert_array_equal(A.resize_label(label, (4, 5)), expected)
+    # shrinking takes floor(j * 3 / 2) = 0 1 of the columns
+    np.testing.assert_array_equal(A.resize_label(label, (1, 2)), [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("size", "factor", "expected"),
+    [
+        ((7, 15), 0.5, (3, 7)),
+        ((7, 9), 1.25, (8, 11)),
+        ((375, 500), 0.75, (281, 375)),
+        ((1, 1), 0.5, (1, 1)),
+        ((7, 9), 2.0, (14, 18)),
+    ],
+)
+def test_scaled_size_is_floored(size, factor, expected):
+    image, label = A.scale(*textured(size), factor)
+    assert image.shape == (*expected, 3)
+    assert label.shape == expected
+
+
+def test_scale_one_changes_nothing():
+    image, label = textured((7, 9))
+    scaled = A.scale(image, label, 1.0)
+    np.testing.assert_array_equal(scaled[0], image)
+    np.testing.assert_array_equal(scaled[1], label)
+
+
+def test_padding_is_at_the_bottom_and_right_and_marked():
+    image, label = textured((4, 6))
+    padded, labels, mask = A.pad(image, label, (7, 5))
+    assert padded.shape == (7, 6, 3)
+    np.testing.assert_array_equal(padded[:4], image)
+    np.testing.assert_array_equal(labels[:4], label)
+    assert (labels[4:] == 255).all()
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, np.arange(7)[:, None].repeat(6, 1) < 4)
+
+
+def test_no_padding_where_the_image_is_large_enough():
+    image, label = textured((8, 9))
+    padded, labels, mask = A.pad(image, label, (8, 4))
+    np.testing.assert_array_equal(padded, image)
+    np.testing.assert_array_equal(labels, label)
+    assert mask.all()
+
+
+def test_crop_and_mirror_by_hand():
+    image, label = textured((6, 7))
+    mask = np.arange(42).reshape(6, 7) % 2 == 0
+    cropped = A.crop(image, label, mask, 2, 3, (3, 4))
+    for got, whole in zip(cropped, (image, label, mask), strict=True):
+        np.testing.assert_array_equal(got, whole[2:5, 3:7])
+        assert got.flags.owndata
+    for got, whole in zip(A.mirror(image, label, mask), (image, label, mask),
+                          strict=True):  # fmt: skip
+        for j in range(7):
+            np.testing.assert_array_equal(got[:, j], whole[:, 6 - j])
+
+
+def test_crops_reach_every_place_and_no_further():
+    rng = np.random.default_rng(0)
+    drawn = {A.draw_crop(rng, (6, 8), (4, 5)) for _ in range(300)}
+    assert drawn == set(itertools.product(range(3), range(4)))
+    assert A.draw_crop(rng, (4, 5), (4, 5)) == (0, 0)
+
+
+def test_scales_and_flips_are_drawn_uniformly():
+    rng = np.random.default_rng(0)
+    drawn = [A.draw_scale(rng, (0.5, 1.0, 2.0)) for _ in range(600)]
+    assert all(150 < drawn.count(s) < 250 for s in (0.5, 1.0, 2.0))
+    assert 240 < sum(A.draw_flip(rng) for _ in range(600)) < 360
+
+
+def test_augment_is_scale_pad_crop_flip_in_this_order():
+    image, label = textured((40, 50))
+    options = {"scales": (0.5, 1.5), "crop_size": (33, 45), "flip": True}
+    for seed in range(12):
+        got = A.augment(image, label, np.random.default_rng(seed), **options)
+        rng = np.random.default_rng(seed)
+        expected = A.scale(image, label, A.draw_scale(rng, (0.5, 1.5)))
+        expected = A.pad(*expected, (33, 45))
+        place = A.draw_crop(rng, expected[1].shape, (33, 45))
+        expected = A.crop(*expected, *place, (33, 45))
+        if A.draw_flip(rng):
+            expected = A.mirror(*expected)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_image_label_and_mask_stay_together():
+    # the label is the image's own red channel, and every real pixel is above 0
+    label = np.tile(np.arange(1, 61, dtype=np.uint8), (40, 1))
+    image = np.stack([label] * 3, axis=-1)
+    rng = np.random.default_rng(0)
+    flipped = set()
+    for _ in range(30):
+        got, labels, mask = A.augment(
+            image, label, rng, scales=(0.5, 1.0), crop_size=(35, 50), flip=True
+        )
+        assert got.shape == (35, 50, 3)
+        assert labels.shape == mask.shape == (35, 50)
+        np.testing.assert_array_equal(mask, labels != 255)
+        np.testing.assert_array_equal(mask, got[..., 0] > 0)
+        difference = got[..., 0][mask].astype(int) - labels[mask]
+        assert np.abs(difference).max() <= 2
+        flipped.add(bool(mask[0, 0] and got[0, 0, 0] < got[0, 5, 0]))
+    assert flipped == {True, False}
+
+
+def test_without_flip_nothing_is_mirrored():
+    label = np.tile(np.arange(1, 61, dtype=np.uint8), (40, 1))
+    image = np.stack([label] * 3, axis=-1)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        got, _, _ = A.augment(
+            image, label, rng, scales=(1.0,), crop_size=(35, 50), flip=False
+        )
+        assert got[0, 0, 0] < got[0, 5, 0]
+
+
+def test_the_input_is_not_written_to():
+    image, label = textured((10, 12))
+    image.flags.writeable = label.flags.writeable = False
+    for seed in range(8):
+        got = A.augment(
+            image,
+            label,
+            np.random.default_rng(seed),
+            scales=(1.0,),
+            crop_size=(10, 12),
+            flip=True,
+        )
+        assert not any(np.shares_memory(a, b) for a in got for b in (image, label))

@@ -1,0 +1,1 @@
+"""The application: data, training, evaluation and prediction around `ema_jax`."""

@@ -1,0 +1,15 @@
+"""What the pipelines read from and yield."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+
+
+class RandomAccess(Protocol):
+    """A length, and an example for every index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...

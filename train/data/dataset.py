@@ -1,0 +1,200 @@
+"""Opening a data set: its classes, and random access to its decoded examples."""
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging as absl_logging
+from numpy.typing import NDArray
+
+from train.data.access import RandomAccess
+from train.data.builder import IGNORE_LABEL, Contents, SegmentationBuilder
+from train.data.images import decode_image
+from train.data.masks import decode_mask
+from train.errors import UserError
+from train.names import nearest
+
+log = logging.getLogger("ema_jax")
+
+
+class RecordSource:
+    """The decoded examples of one split; safe across threads, and picklable.
+
+    `source[i]` is {"image": uint8 (H, W, 3) RGB, "label": uint8 (H, W), "name": str}.
+    The order is that of the records, which TFDS shuffles once, when writing.
+
+    Args:
+      dataset: the data set's name.
+      split: one that exists.
+      folder: of the prepared records.
+    """
+
+    def __init__(self, dataset: str, split: str, folder: str) -> None:
+        self.dataset, self.split, self.folder = dataset, split, folder
+        self.records = _records(_read_builder(folder), split)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.dataset}/{self.split}[{index}] of {len(self)}")
+        name = "unknown"
+        try:
+            record = self.records[index]
+            name = record["name"].decode()
+            image = decode_image(record["image"])
+            label = decode_mask(record["label"])
+            if image.shape[:2] != label.shape:
+                raise ValueError(f"image {image.shape[:2]}, label {label.shape}")
+        except Exception as error:  # each reader and parser has its own types
+            raise UserError(
+                f"{self.dataset}/{self.split}[{index}] (name {name}): the record is "
+                f"damaged ({_one_line(error)}); delete {self.folder} to prepare it "
+                "again"
+            ) from error
+        return {"image": image, "label": label, "name": name}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """An open data set.
+
+    Attributes:
+      name: in `DATASETS`.
+      class_names: one per class.
+      palette: uint8 (num_classes, 3) RGB.
+      folder: of the prepared records.
+      ignore_label: the label of pixels that count nowhere.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    palette: NDArray[np.uint8]
+    folder: str
+    ignore_label: int = IGNORE_LABEL
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels tell apart, the ignore label not counted."""
+        return len(self.class_names)
+
+    def source(self, split: str) -> RandomAccess:
+        """The decoded examples of a split; UserError for one that does not exist."""
+        self._check(split)
+        return RecordSource(self.name, split, self.folder)
+
+    def sizes(self, split: str) -> NDArray[np.int32]:
+        """Heights and widths (n, 2) in the order of `source`; decodes no image."""
+        self._check(split)
+        records = _records(_read_builder(self.folder), split)
+        return np.array([record["size"] for record in records], np.int32)
+
+    def _check(self, split: str) -> None:
+        splits = _read_builder(self.folder).info.splits
+        if split not in splits:
+            raise UserError(
+                f"data set '{self.name}' has no split '{split}'; "
+                f"it has {', '.join(sorted(splits))}"
+            )
+
+
+def _read_builder(folder: str) -> Any:
+    try:
+        with _quiet():
+            return tfds.builder_from_directory(folder)
+    except Exception as error:  # a file of TFDS's own is missing or damaged
+        raise UserError(
+            f"{folder}: the prepared records cannot be opened ({_one_line(error)}); "
+            "delete the folder to prepare them again"
+        ) from error
+
+
+def _records(builder: Any, split: str) -> Any:
+    """The parsed records of a split, images and labels still encoded."""
+    skip = tfds.decode.SkipDecoding()
+    with _quiet():
+        return builder.as_data_source(split, decoders={"image": skip, "label": skip})
+
+
+def open_named(
+    name: str,
+    openers: Mapping[str, Callable[[str | None], Contents]],
+    *,
+    root: str | None,
+    data_dir: str | None,
+) -> Dataset:
+    """`open_dataset` over a given registry."""
+    if name not in openers:
+        raise UserError(
+            f"config.data.name={name!r} is unknown; {nearest(name, openers)}"
+        )
+    contents = openers[name](root)
+    folder = prepare(name, contents, data_dir)
+    return Dataset(name, contents.class_names, contents.palette, str(folder))
+
+
+def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
+    """The folder of the records, which are written now if they did not exist.
+
+    An error leaves nothing behind. Several processes may prepare the same data at once;
+    the first to finish wins.
+    """
+    with _quiet():
+        builder = SegmentationBuilder(name, contents, data_dir)
+    folder = Path(builder.data_path)
+    if folder.exists():
+        return folder
+    log.info("preparing data set %s, once, in %s", name, folder)
+    try:
+        _write(builder)
+    except Exception as error:
+        if isinstance(error, OSError) and folder.exists():
+            return folder
+        _remove_empty(folder.parent, folder.parent.parent)
+        if isinstance(error, OSError):
+            raise UserError(
+                f"{folder}: cannot be written ({_one_line(error)}); "
+                "make room or give another folder with --config.data.data_dir=…"
+            ) from error
+        raise
+    return folder
+
+
+def _write(builder: SegmentationBuilder) -> None:
+    tfds.disable_progress_bar()
+    options = tfds.download.DownloadConfig(try_download_gcs=False)
+    # TFDS makes a folder for downloads even where there are none
+    with _quiet(), tempfile.TemporaryDirectory() as downloads:
+        builder.download_and_prepare(
+            download_dir=downloads, download_config=options, file_format="array_record"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps TFDS from printing and logging its steps; our one line has said it."""
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        absl_logging.set_verbosity(verbosity)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty, or never made
+            folder.rmdir()

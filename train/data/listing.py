@@ -1,0 +1,166 @@
+"""Finding the files of a data set: lists of names, images and masks by stem."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from train.data import images
+from train.data.builder import Pair
+from train.errors import UserError
+
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+_FORMAT = 1  # raise it when the same files must give other records
+
+
+class StemIndex:
+    """Files by folder and stem; each folder is listed once.
+
+    Args:
+      suffixes: lower case; files with another suffix are not seen.
+    """
+
+    def __init__(self, suffixes: Sequence[str]) -> None:
+        self._suffixes = suffixes
+        self._folders: dict[Path, dict[str, Path]] = {}
+
+    def stems(self, folder: Path) -> dict[str, Path]:
+        """The folder's files by stem, sorted; empty where there is no such folder."""
+        if folder not in self._folders:
+            self._folders[folder] = self._read(folder)
+        return self._folders[folder]
+
+    def find(self, folder: Path, name: str) -> Path | None:
+        """The file with the stem `name`, which may hold subfolders."""
+        target = folder / name
+        # not target.stem: a name such as "frame.001" has no suffix to strip
+        return self.stems(target.parent).get(target.name)
+
+    def _read(self, folder: Path) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path.name.startswith(".") or path.suffix.lower() not in self._suffixes:
+                continue
+            if other := found.get(path.stem):
+                raise UserError(
+                    f"{path}: has the same stem as {other.name}; rename or remove one"
+                )
+            found[path.stem] = path
+        return found
+
+
+class Finder:
+    """Pairs of image and mask with the same stem.
+
+    Args:
+      folders: pairs of a folder of images and the folder of their masks; the first that
+        holds an image decides.
+    """
+
+    def __init__(self, folders: Sequence[tuple[Path, Path]]) -> None:
+        self.folders = folders
+        self.images = StemIndex(images.SUFFIXES)
+        self.masks = StemIndex(MASK_SUFFIXES)
+
+    def has_mask(self, name: str) -> bool:
+        """Whether there is a mask of that name."""
+        return any(self.masks.find(masks, name) for _, masks in self.folders)
+
+    def pair(self, name: str, place: str) -> Pair:
+        """The two files of `name`.
+
+        Args:
+          name: the common stem.
+          place: where the name was found, for the message.
+
+        Raises:
+          UserError: one of them does not exist.
+        """
+        for image_folder, mask_folder in self.folders:
+            image = self.images.find(image_folder, name)
+            if image is None:
+                continue
+            mask = self.masks.find(mask_folder, name)
+            if mask is None:
+                raise UserError(_missing(place, name, "mask", [mask_folder]))
+            return Pair(name, image, mask)
+        image_folders = [folder for folder, _ in self.folders if folder.is_dir()]
+        fallback = [self.folders[0][0]]
+        raise UserError(_missing(place, name, "image", image_folders or fallback))
+
+
+def _missing(place: str, name: str, kind: str, folders: Sequence[Path]) -> str:
+    where = " or ".join(map(str, folders))
+    mend = "add the file or take the name out of the split"
+    if Path(name).suffix.lower() in images.SUFFIXES:
+        mend = "write names without their suffix"
+    return f"{place}: '{name}' has no {kind} in {where}; {mend}"
+
+
+def read_list(path: Path) -> list[tuple[str, str]]:
+    """The names in a list file, one per line, each with its place "file:line".
+
+    Blank lines and surrounding spaces do not count.
+
+    Raises:
+      UserError: the file is not text, holds no name, or holds one twice.
+    """
+    first: dict[str, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        name = line.strip()
+        if not name:
+            continue
+        if name in first:
+            raise UserError(
+                f"{path}:{number}: '{name}' is already on line {first[name]}; "
+                "remove one of them"
+            )
+        first[name] = number
+    if not first:
+        raise UserError(f"{path}: the split is empty; write one name per line")
+    return [(name, f"{path}:{number}") for name, number in first.items()]
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file, with or without a byte order mark; UserError if it is not one."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: cannot be read as text ({error}); save it as UTF-8"
+        ) from error
+
+
+def resolve_root(root: str | None, name: str) -> Path:
+    """The user's folder as an absolute path; UserError if not given or not there."""
+    option = "give the data set's folder with --config.data.root=…"
+    if not root:
+        raise UserError(f"data set '{name}' reads your own files; {option}")
+    path = Path(root).expanduser().resolve()
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder for data set '{name}'; {option}")
+    return path
+
+
+def fingerprint(
+    root: Path, splits: Mapping[str, Sequence[Pair]], **settings: Any
+) -> str:
+    """16 hex digits that change with the files or with what is made of them.
+
+    Args:
+      root: the data set's folder.
+      splits: its pairs; each file counts with its path, size and time of change.
+      **settings: anything else that decides the records, as JSON values.
+    """
+    listed = {
+        split: [(p.name, *_stamp(p.image), *_stamp(p.mask)) for p in pairs]
+        for split, pairs in splits.items()
+    }
+    text = json.dumps([_FORMAT, str(root), listed, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
