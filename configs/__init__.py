@@ -1,0 +1,1 @@
+"""Configs: `default.py` explains every field, the others override a few."""

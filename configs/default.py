@@ -1,0 +1,126 @@
+"""The default config: the published recipe, with every field explained.
+
+The other configs call `get_config` and override a few fields. Any field can be set on
+the command line: `--config.optimizer.learning_rate=0.01`.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """EMANet-101 on PASCAL VOC 2012, output stride 8, 30 000 steps of 16 images."""
+    config = ConfigDict()
+    # Seed of the initial parameters, of dropout, and of order and augmentation.
+    config.seed = 0
+    # Number of updates.
+    config.num_steps = 30_000
+    # Images of an update, over all devices of all processes.
+    config.batch_size = 16
+    config.model = model()
+    config.data = data()
+    config.optimizer = optimizer()
+    config.evaluation = evaluation()
+    config.checkpoint = checkpoint()
+    # Updates between two lines of training figures, and TensorBoard points.
+    config.log_every = 50
+    return config
+
+
+def model() -> ConfigDict:
+    """The network. Fields that are None keep the value of the named model."""
+    config = ConfigDict()
+    # A name of ema_jax.MODELS.
+    config.name = "emanet_r101"
+    # Compute type, "float32" or "bfloat16". Parameters, statistics and EM sums stay
+    # float32.
+    config.dtype = "float32"
+    # Pixels of the image for each pixel of the features: 8 or 16.
+    config.output_stride = 8
+    # Dropout rate of whole channels before the classifier.
+    config.dropout_rate = 0.1
+    # Share of the old running statistics that batch normalisation keeps each step.
+    # Lower it for short trainings: the statistics need several times 1/(1-decay) steps.
+    config.bn_decay = 0.9997
+    # K, the number of bases.
+    config.num_bases = placeholder(int)
+    # T, the EM iterations in training, and in evaluation (None: the same).
+    config.num_iters = 3
+    config.eval_iters = placeholder(int)
+    # How the initial bases are kept: "moving_average" with this decay, "gradient"
+    # (trained) or "none" (fixed).
+    config.bases_update = "moving_average"
+    config.bases_decay = 0.9
+    # "dot" or "gaussian".
+    config.kernel = "dot"
+    # Normalisation of the bases after each M step: "l2", "layer" or "none".
+    config.normalization = "l2"
+    # Gradient through EM: "stop" (as published), "last_step" or "unroll".
+    config.gradient = "stop"
+    # λ, the inverse temperature of the E step.
+    config.temperature = 1.0
+    return config
+
+
+def data() -> ConfigDict:
+    """What the network is trained and evaluated on."""
+    config = ConfigDict()
+    # "shapes", "folder" or "voc2012".
+    config.name = "voc2012"
+    # Where the files of the set are; "shapes" needs none.
+    config.root = placeholder(str)
+    # Where prepared records go; None: the default of tensorflow-datasets.
+    config.data_dir = placeholder(str)
+    config.train_split = "train"
+    config.val_split = "val"
+    # Factors, one of which scales each training image.
+    config.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+    # Height and width of the random crop; 8k+1 aligns the corners.
+    config.crop_size = (513, 513)
+    # Mirror half of the training images.
+    config.flip = True
+    # Decoding threads of a process, and examples they keep ready.
+    config.num_threads = 4
+    config.prefetch = 64
+    return config
+
+
+def optimizer() -> ConfigDict:
+    """SGD: lr · (1 - step/num_steps)^power, decay on weights alone."""
+    config = ConfigDict()
+    config.learning_rate = 0.009
+    config.power = 0.9
+    # The rate changes only at steps that this divides.
+    config.hold_steps = 10
+    config.momentum = 0.9
+    config.weight_decay = 1e-4
+    # Factor on the rate of all biases.
+    config.bias_rate = 2.0
+    # Mean of the loss over "all" pixels, ignored ones counting zero, or "valid" ones.
+    config.pixel_mean = "all"
+    return config
+
+
+def evaluation() -> ConfigDict:
+    """Whole images of the validation split."""
+    config = ConfigDict()
+    # Updates between two evaluations; the last update is always evaluated.
+    config.every = 2_000
+    # Images of a batch, over all devices of all processes.
+    config.batch_size = 16
+    # Images share canvases of sides 1 modulo this; each canvas compiles once.
+    config.canvas_multiple = 128
+    # Images of the picture panel.
+    config.num_pictures = 4
+    return config
+
+
+def checkpoint() -> ConfigDict:
+    """What a run leaves behind, and resumes from."""
+    config = ConfigDict()
+    # Updates between two checkpoints; each evaluation saves one too.
+    config.every = 500
+    # How many of the newest to keep, and of the best by validation mIoU.
+    config.keep_last = 2
+    config.keep_best = 1
+    return config

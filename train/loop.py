@@ -1,0 +1,193 @@
+"""Training, from a config to the last checkpoint."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from train.checkpoint import Checkpoints
+from train.classes import Classes
+from train.data import Dataset, open_dataset
+from train.data.access import Batch
+from train.data.augment import augment
+from train.data.pipeline import train_batches
+from train.errors import UserError
+from train.mesh import batch_sharding, check_batch_size, make_mesh, to_devices
+from train.metrics import Scores, table
+from train.optimizer import make_schedule
+from train.report import Report
+from train.restore import build
+from train.resume import init_or_restore
+from train.state import TrainState
+from train.step import StepMetrics, make_train_step
+from train.validation import Validation
+
+log = logging.getLogger("ema_jax")
+
+
+def train(config: ConfigDict, workdir: str) -> TrainState:
+    """Train to `config.num_steps`, from the last checkpoint of `workdir` if any.
+
+    Leaves there `checkpoints/`, `tensorboard/` and `pictures/`, and logs the table
+    of scores.
+
+    Returns:
+        The final state.
+
+    Raises:
+        UserError: a mistake in config, data or workdir; a loss that is not finite.
+    """
+    with contextlib.ExitStack() as stack:
+        training = Training(config, workdir, stack)
+        state = training.run()
+        summary = training.summary(state)
+    log.info(summary)  # once the last checkpoint is on disk
+    return state
+
+
+class Training:
+    """The parts of one training, and its loop."""
+
+    def __init__(self, config: ConfigDict, workdir: str, stack: contextlib.ExitStack):
+        """Open everything; what must be closed is pushed on `stack`."""
+        self.config, self.workdir = config, workdir
+        mesh = make_mesh()
+        check_batch_size(config.batch_size, mesh, "config.batch_size")
+        self.sharding = batch_sharding(mesh)
+        self.dataset = open_dataset(
+            config.data.name, root=config.data.root, data_dir=config.data.data_dir
+        )
+        self.classes = Classes(self.dataset.class_names, self.dataset.palette)
+        model, optimizer = build(config, self.dataset.num_classes)
+        self.validation = Validation(config, self.dataset, model, mesh)
+        self.checkpoints = Checkpoints(
+            workdir,
+            keep_last=config.checkpoint.keep_last,
+            keep_best=config.checkpoint.keep_best,
+        )
+        stack.callback(self.checkpoints.close)
+        self.state, self.first_batch = init_or_restore(
+            self.checkpoints, config, self.classes, model, optimizer, mesh
+        )
+        self.train_step = make_train_step(
+            model,
+            optimizer,
+            mesh,
+            pixel_mean=config.optimizer.pixel_mean,
+            seed=config.seed,
+        )
+        self.schedule = make_schedule(config.optimizer, config.num_steps)
+        self.report = Report(
+            workdir, int(self.state.step), config.num_steps, config.batch_size
+        )
+        stack.callback(self.report.close)
+
+    def run(self) -> TrainState:
+        """Take every remaining step."""
+        config, state = self.config, self.state
+        first = int(state.step)
+        if first:
+            self.report.line(f"resuming {self.workdir} from step {first}")
+        else:
+            self.report.line("starting from random weights")
+        batches = load_batches(config, self.dataset, self.first_batch)
+        previous: StepMetrics | None = None
+        for step in range(first + 1, config.num_steps + 1):
+            batch = to_devices(next(batches), self.sharding)
+            state, metrics = self.train_step(state, batch)
+            self.report.step(metrics)
+            if previous is not None:  # checked while the next step already runs
+                self.check_finite(step - 1, previous)
+            previous = metrics
+            last = step == config.num_steps
+            evaluates = last or step % config.evaluation.every == 0
+            saves = evaluates or step % config.checkpoint.every == 0
+            if saves or step % config.log_every == 0:
+                self.check_finite(step, metrics)
+                self.report.interval(step, float(self.schedule(step - 1)))
+            if saves:
+                self.keep(state, self.evaluate(step, state) if evaluates else None)
+        return state
+
+    def check_finite(self, step: int, metrics: StepMetrics) -> None:
+        """Stop, keeping the last good checkpoint, when a figure is not finite."""
+        loss, norm = float(metrics.loss), float(metrics.gradient_norm)
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        steps = self.checkpoints.steps()
+        kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "none kept"
+        raise UserError(
+            f"step {step}: the loss is {loss} and the gradient norm {norm}; {kept} in "
+            f"{self.workdir}; lower config.optimizer.learning_rate "
+            f"(now {self.config.optimizer.learning_rate}) or check the data"
+        )
+
+    def evaluate(self, step: int, state: TrainState) -> Scores:
+        """Scores of the validation split, reported, with pictures."""
+        start = time.monotonic()
+        result = self.validation.scores(state.variables)
+        panel = self.validation.panel(state.variables)
+        figures = {
+            "mean_iou": result.mean_iou,
+            "pixel_accuracy": result.pixel_accuracy,
+            "class_accuracy": result.class_accuracy,
+            "frequency_weighted_iou": result.frequency_weighted_iou,
+        }
+        self.report.evaluated(step, figures, panel)
+        self.report.pause(time.monotonic() - start)
+        return result
+
+    def keep(self, state: TrainState, result: Scores | None) -> None:
+        """Save a checkpoint, scored if there was an evaluation."""
+        mean_iou = None if result is None else result.mean_iou
+        self.checkpoints.save(state, self.config, self.classes.to_json(), mean_iou)
+
+    def summary(self, state: TrainState) -> str:
+        """The table of scores of the final state, and where everything is."""
+        result = self.validation.scores(state.variables)
+        folder = Path(self.workdir)
+        return "\n".join(
+            [
+                table(result, self.classes.names),
+                f"val mIoU {result.mean_iou:.4f} at step {int(state.step)}",
+                f"checkpoints  {folder / 'checkpoints'}",
+                f"TensorBoard  {folder / 'tensorboard'}",
+                f"pictures     {folder / 'pictures'}",
+            ]
+        )
+
+
+def load_batches(
+    config: ConfigDict, dataset: Dataset, first_batch: int
+) -> Iterator[Batch]:
+    """Augmented training batches of this process, from `first_batch` on."""
+    options = config.data
+
+    def prepare(example: dict, rng: np.random.Generator) -> Batch:
+        image, label, mask = augment(
+            example["image"],
+            example["label"],
+            rng,
+            scales=options.scales,
+            crop_size=options.crop_size,
+            flip=options.flip,
+        )
+        return {"image": image, "label": label, "mask": mask}
+
+    return train_batches(
+        dataset.source(options.train_split),
+        prepare,
+        global_batch=config.batch_size,
+        seed=config.seed,
+        first_batch=first_batch,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        num_threads=options.num_threads,
+        prefetch=options.prefetch,
+    )

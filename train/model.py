@@ -1,0 +1,42 @@
+"""The model that a config names."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from ema_jax import EMAU, MODELS, Segmenter
+from ema_jax.emau import FROZEN_BY_STOP
+from train.errors import UserError
+from train.names import nearest
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def build_model(config: Any, num_classes: int) -> Segmenter:
+    """The model of `config.model`; fields that are None keep the model's own value.
+
+    Raises:
+        UserError: an unknown model, type or option.
+    """
+    options = {key: value for key, value in config.items() if value is not None}
+    name, dtype = options.pop("name"), options.pop("dtype")
+    if name not in MODELS:
+        raise UserError(
+            f"config.model.name={name!r} is unknown; {nearest(name, MODELS)}"
+        )
+    if dtype not in DTYPES:
+        raise UserError(
+            f"config.model.dtype={dtype!r} is unknown; {nearest(dtype, DTYPES)}"
+        )
+    try:
+        return MODELS[name](num_classes=num_classes, dtype=DTYPES[dtype], **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config.model: {error}") from error
+
+
+def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:
+    """Paths of the parameters that get no gradient and must not decay."""
+    context = getattr(model.head, "context", None)
+    if isinstance(context, EMAU) and context.gradient == "stop":
+        return [("head", "context", name) for name in FROZEN_BY_STOP]
+    return []

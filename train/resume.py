@@ -1,0 +1,72 @@
+"""Where a training begins: at random, or at the last checkpoint of its workdir."""
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ema_jax import Segmenter
+from train.checkpoint import Checkpoints
+from train.classes import Classes
+from train.errors import UserError
+from train.mesh import replicated
+from train.restore import abstract_state
+from train.state import TrainState, init_state
+
+MUST_MATCH = ("model", "seed", "batch_size", "data.name")
+"""Fields without which the checkpoint does not fit, or its data order ends."""
+
+
+def init_or_restore(
+    checkpoints: Checkpoints,
+    config: ConfigDict,
+    classes: Classes,
+    model: Segmenter,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> tuple[TrainState, int]:
+    """The state to go on from, and the next batch to train on.
+
+    Raises:
+        UserError: the checkpoint was made with another model, set or class count.
+    """
+    steps = checkpoints.steps()
+    if not steps:
+        # One program of its own: initialising op by op takes far longer.
+        init = jax.jit(
+            lambda: init_state(model, optimizer, config.seed),
+            out_shardings=replicated(mesh),
+        )
+        return init(), 0
+    saved_config, saved_classes = checkpoints.describe(steps[-1])
+    check_same(checkpoints.workdir, saved_config, config)
+    count, saved_count = len(classes.names), len(saved_classes["names"])
+    if count != saved_count:
+        raise UserError(
+            f"--workdir={checkpoints.workdir} holds a network of {saved_count} "
+            f"classes, but {config.data.name} has {count}; choose another workdir"
+        )
+    return checkpoints.restore(steps[-1], abstract_state(model, optimizer, mesh))
+
+
+def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
+    """Raise a UserError that names the first field in which a resumed run differs."""
+    old, new = _flatten(saved), _flatten(config)
+    for name in sorted(old.keys() | new.keys()):
+        matters = any(name == m or name.startswith(f"{m}.") for m in MUST_MATCH)
+        if matters and old.get(name) != new.get(name):
+            raise UserError(
+                f"--workdir={workdir} was trained with config.{name}="
+                f"{old.get(name)!r}, not {new.get(name)!r}; "
+                "choose another workdir, or that value"
+            )
+
+
+def _flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,45 @@
+"""What a training step reads and returns."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that training changes, and nothing else.
+
+    Attributes:
+        step: number of updates made.
+        params: trained parameters.
+        batch_stats: running statistics of BN, and the bases μ⁰.
+        opt_state: momentum and step counts of the optimiser.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def init_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, seed: int
+) -> TrainState:
+    """A fresh state with randomly initialised parameters."""
+    images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size
+    variables = model.init(jax.random.key(seed), images, train=False)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+    )

@@ -1,0 +1,85 @@
+"""One update of the state from one global batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from train.losses import PixelMean, segmentation_loss
+from train.mesh import batch_sharding, replicated
+from train.metrics import confusion_matrix
+from train.preprocess import normalize_images
+from train.state import TrainState
+
+
+@flax.struct.dataclass
+class StepMetrics:
+    """Figures of one step, scalars but for `confusion` (classes, classes)."""
+
+    loss: Array
+    gradient_norm: Array
+    confusion: Array
+
+
+TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, StepMetrics]]
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    pixel_mean: PixelMean = "all",
+    seed: int = 0,
+) -> TrainStep:
+    """Compile-once `(state, batch) -> (state, metrics)`; the old state is donated.
+
+    The batch {"image", "label", "mask"} is split over the mesh and the state is the
+    same on all devices. The program is that of the whole batch, so batch
+    statistics, μ⁰ and gradients are global by construction.
+    """
+
+    def train_step(
+        state: TrainState, batch: dict[str, Array]
+    ) -> tuple[TrainState, StepMetrics]:
+        images = normalize_images(batch["image"], batch["mask"])
+        dropout = jax.random.fold_in(jax.random.key(seed), state.step)
+
+        def loss_fn(params: Any) -> tuple[Array, tuple[Array, Any]]:
+            logits, updates = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                images,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": dropout},
+            )
+            loss = segmentation_loss(logits, batch["label"], pixel_mean=pixel_mean)
+            return loss, (logits, updates["batch_stats"])
+
+        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, (logits, batch_stats)), gradients = value_and_grad(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        confusion = confusion_matrix(
+            batch["label"], jnp.argmax(logits, axis=-1), logits.shape[-1]
+        )
+        return state, StepMetrics(loss, optax.global_norm(gradients), confusion)
+
+    everywhere = replicated(mesh)
+    return jax.jit(
+        train_step,
+        in_shardings=(everywhere, batch_sharding(mesh)),
+        out_shardings=everywhere,
+        donate_argnums=0,
+    )
