@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.checkpoint = checkpoint()
     # Updates between two lines of training figures, and TensorBoard points.
     config.log_every = 50
-    return config
+    return config.lock()  # a mistyped field of a config that begins here is an error
 
 
 def model() -> ConfigDict:

@@ -1,6 +1,6 @@
 """The device mesh, and where arrays live on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -9,11 +9,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from train.errors import UserError
 
 
-def make_mesh() -> Mesh:
-    """All devices of all processes along one axis, `data`."""
-    return jax.make_mesh(
-        (jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
-    )
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Devices along one axis, `data`; by default all of all processes."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.array(devices), ("data",))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

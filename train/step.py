@@ -74,7 +74,7 @@ def make_train_step(
         confusion = confusion_matrix(
             batch["label"], jnp.argmax(logits, axis=-1), logits.shape[-1]
         )
-        return state, StepMetrics(loss, optax.global_norm(gradients), confusion)
+        return state, StepMetrics(loss, optax.tree.norm(gradients), confusion)
 
     everywhere = replicated(mesh)
     return jax.jit(

@@ -134,7 +134,7 @@ def test_unknown_name():
     message = str(error.value)
     assert "config.data.name='voc' is unknown" in message
     assert "did you mean 'voc2012'" in message
-    assert "all are folder, shapes, voc2012" in message
+    assert "There are: folder, shapes, voc2012" in message
     assert sorted(DATASETS) == ["folder", "shapes", "voc2012"]
 
 

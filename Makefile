@@ -1,0 +1,41 @@
+# make train   installs, and trains the embedded data set
+# make test    installs, and runs the tests
+# make check   installs, and runs the linters and the type checker
+# Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+WORKDIR ?= runs/shapes
+
+.PHONY: train test check format lock clean
+
+train: $(VENV)/installed
+	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/layering_test.py
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+# The lock of everything the application and its tests need, for all platforms.
+lock: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	  --no-header --extra dev --output-file requirements.txt pyproject.toml
+
+clean:
+	rm -rf .venv* runs

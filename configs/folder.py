@@ -1,0 +1,27 @@
+"""Your own images and masks on a laptop; see "Your own data" in the README.
+
+Give the data with `--config.data.root=…`: images/, labels/, train.txt, val.txt and the
+class names in classes.txt.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """`emanet_tiny` from random weights, 1 500 steps of eight 257×257 crops."""
+    config = default.get_config()
+    config.num_steps = 1_500
+    config.batch_size = 8
+    config.model.name = "emanet_tiny"
+    config.model.bn_decay = 0.97
+    config.data.name = "folder"
+    config.data.crop_size = (257, 257)
+    config.data.scales = (0.5, 0.75, 1.0, 1.25, 1.5)
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.pixel_mean = "valid"
+    config.evaluation.every = 300
+    config.evaluation.batch_size = 8
+    config.checkpoint.every = 100
+    return config
