@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from train.commands import run_evaluate, run_predict, run_train
 from train.errors import UserError
 
+MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
+FLIP = "--config.evaluation.flip=true"
 OVERRIDES = """\
 Any field of the config can be set: --config.optimizer.learning_rate=0.01
 configs/default.py explains them all.
@@ -36,13 +38,27 @@ def parser() -> argparse.ArgumentParser:
     evaluate = add("evaluate", "print the scores of a trained network", OVERRIDES)
     evaluate.add_argument("--split", help="another split than the config's")
 
-    predict = add("predict", "write the masks of images")
+    predict = add("predict", "write the masks of images", OVERRIDES)
     predict.add_argument("images", nargs="+", help="image files, or folders of them")
     predict.add_argument("--output", required=True, help="folder of the masks")
     for command in (evaluate, predict):
         command.add_argument("--workdir", required=True, help="folder of the run")
         command.add_argument(
             "--checkpoint", default="best", help="best (default), last or a step"
+        )
+        command.add_argument(
+            "--multi_scale",
+            action="append_const",
+            dest="shorthands",
+            const=MULTI_SCALE,
+            help="sum the logits over six scales of the image",
+        )
+        command.add_argument(
+            "--flip",
+            action="append_const",
+            dest="shorthands",
+            const=FLIP,
+            help="and of its mirror image",
         )
     return root
 
@@ -53,6 +69,7 @@ def log_to_stderr() -> None:
     log.setLevel(logging.INFO)
     log.propagate = False
     log.handlers = [logging.StreamHandler()]
+    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,11 +79,17 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.command == "train":
             run_train(options.config, options.workdir, overrides)
-        elif options.command == "evaluate":
+            return 0
+        overrides = [*(options.shorthands or ()), *overrides]
+        if options.command == "evaluate":
             run_evaluate(options.workdir, options.checkpoint, options.split, overrides)
         else:
             run_predict(
-                options.workdir, options.checkpoint, options.images, options.output
+                options.workdir,
+                options.checkpoint,
+                options.images,
+                options.output,
+                overrides,
             )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -65,11 +65,13 @@ def model() -> ConfigDict:
 def data() -> ConfigDict:
     """What the network is trained and evaluated on."""
     config = ConfigDict()
-    # "shapes", "folder" or "voc2012".
+    # A name of train.data.DATASETS: "shapes", "folder", "voc2012", "voc2012aug", …
     config.name = "voc2012"
-    # Where the files of the set are; "shapes" needs none.
+    # Where the files of the set are, packed or unpacked; "shapes" needs none, and sets
+    # that may be fetched without registration are fetched where this is None.
     config.root = placeholder(str)
-    # Where prepared records go; None: the default of tensorflow-datasets.
+    # Where prepared records and downloads go; None: the default of
+    # tensorflow-datasets.
     config.data_dir = placeholder(str)
     config.train_split = "train"
     config.val_split = "val"
@@ -98,6 +100,10 @@ def optimizer() -> ConfigDict:
     config.bias_rate = 2.0
     # Mean of the loss over "all" pixels, ignored ones counting zero, or "valid" ones.
     config.pixel_mean = "all"
+    # Online hard example mining: only pixels whose class has a lower probability than
+    # this learn (None: all do), and at least so many of the batch.
+    config.ohem_threshold = placeholder(float)
+    config.ohem_min_kept = 100_000
     return config
 
 
@@ -110,6 +116,13 @@ def evaluation() -> ConfigDict:
     config.batch_size = 16
     # Images share canvases of sides 1 modulo this; each canvas compiles once.
     config.canvas_multiple = 128
+    # Factors at which each image is seen, and whether its mirror image is seen too;
+    # the logits are summed. `evaluate --multi_scale --flip` sets both.
+    config.scales = (1.0,)
+    config.flip = False
+    # Height and width, 8k+1 each, of overlapping windows through which an image is
+    # seen whose whole does not fit into memory; None: whole images.
+    config.window = placeholder(tuple)
     # Images of the picture panel.
     config.num_pictures = 4
     return config

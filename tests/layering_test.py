@@ -14,9 +14,9 @@ LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 LAYERS = [
     ("errors", "names"),
     ("data",),
-    ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes"),
+    ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes", "convert"),
     ("config", "metrics", "limits", "model", "state"),
-    ("step", "checkpoint", "evaluate"),
+    ("step", "checkpoint", "inference", "evaluate"),
     ("restore", "validation", "report"),
     ("resume", "predict"),
     ("loop",),

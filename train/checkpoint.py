@@ -1,6 +1,8 @@
 """Checkpoints: state, position in the data and config together, saved by orbax."""
 
+import math
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -87,7 +89,8 @@ class Checkpoints:
             config=ocp.args.JsonSave(to_json(config)),
             classes=ocp.args.JsonSave(classes),
         )
-        metrics = None if mean_iou is None else {METRIC: mean_iou}
+        scored = mean_iou is not None and math.isfinite(mean_iou)
+        metrics = {METRIC: mean_iou} if scored else None
         self._manager.save(step, args=arguments, metrics=metrics)
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, int]:
@@ -95,7 +98,7 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.StandardRestore(like), data=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=arguments)
+        restored = self._read(step, arguments)
         return restored["state"], restored["data"]["next_batch"]
 
     def describe(self, step: int) -> tuple[ConfigDict, dict[str, Any]]:
@@ -103,8 +106,19 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             config=ocp.args.JsonRestore(), classes=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=arguments)
+        restored = self._read(step, arguments)
         return from_json(restored["config"]), restored["classes"]
+
+    def _read(self, step: int, arguments: ocp.args.Composite) -> Any:
+        try:
+            return self._manager.restore(step, args=arguments)
+        except Exception as error:  # orbax and its formats have their own types
+            reason = shorten(f"{type(error).__name__}: {error}", 200)
+            raise UserError(
+                f"{self._manager.directory / str(step)}: the checkpoint cannot be "
+                f"restored ({reason}); choose another with --checkpoint, or move its "
+                "folder away to go on from the one before"
+            ) from error
 
     def close(self) -> None:
         """Finish writing and release the directory."""

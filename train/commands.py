@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from train.config import apply_override, load_config
+from train.config import load_config
 from train.data import open_dataset
 from train.errors import UserError
 from train.loop import train
@@ -21,10 +21,8 @@ def run_evaluate(
     workdir: str, checkpoint: str, split: str | None, overrides: Sequence[str]
 ) -> None:
     """Print the scores of a trained network."""
-    trained = load_trained(workdir, checkpoint)
+    trained = load_trained(workdir, checkpoint, overrides)
     config = trained.config.copy_and_resolve_references().unlock()
-    for override in overrides:
-        apply_override(config, override)
     if split is not None:
         config.data.val_split = split
     dataset = open_dataset(
@@ -42,10 +40,14 @@ def run_evaluate(
 
 
 def run_predict(
-    workdir: str, checkpoint: str, images: Sequence[str], output: str
+    workdir: str,
+    checkpoint: str,
+    images: Sequence[str],
+    output: str,
+    overrides: Sequence[str],
 ) -> None:
     """Write masks of images; a file that is not an image is reported at the end."""
-    problems = predict(load_trained(workdir, checkpoint), images, output)
+    problems = predict(load_trained(workdir, checkpoint, overrides), images, output)
     print(f"masks are in {output}")
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError("; ".join(problems))

@@ -3,10 +3,13 @@
 import ast
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from textwrap import shorten
+from types import NoneType
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from train.errors import UserError
 from train.names import nearest
@@ -22,21 +25,37 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
         overrides: `--config.section.field=value` each.
 
     Raises:
-        UserError: no such file, a field that does not exist, a value of another type.
+        UserError: no such file, one that cannot be run or gives no config, a field
+            that does not exist, a value of another type.
     """
     file = Path(path)
     if not file.is_file():
         known = sorted(str(p) for p in Path("configs").glob("*.py"))
         raise UserError(f"--config={path}: no such file; {nearest(path, known)}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
+    config = _run(file)
     for override in overrides:
         apply_override(config, override)
     return config.lock()
+
+
+def _run(file: Path) -> ConfigDict:
+    """What `get_config()` of a file returns."""
+    loader = SourceFileLoader(file.stem, str(file))
+    spec = importlib.util.spec_from_loader(file.stem, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:  # anything that the user's file raises
+        reason = shorten(f"{type(error).__name__}: {error}", 200)
+        raise UserError(f"--config={file}: get_config() fails ({reason})") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"--config={file}: get_config() returns a {type(config).__name__}; "
+            "return a ConfigDict, such as configs.default.get_config()"
+        )
+    return config
 
 
 def apply_override(config: ConfigDict, override: str) -> None:
@@ -49,22 +68,37 @@ def apply_override(config: ConfigDict, override: str) -> None:
         raise UserError(f"config.{name} does not exist; {_suggest(name, fields)}")
     section, _, field = name.rpartition(".")
     holder = config[section] if section else config
+    kind = holder.get_type(field)
     try:
-        holder[field] = parse(text, holder.get_type(field))
-    except (TypeError, ValueError):
-        wanted = holder.get_type(field).__name__
+        holder[field] = parse(text, kind, optional=_is_optional(holder, field))
+    except (TypeError, ValueError, SyntaxError, KeyError):
+        wanted = kind.__name__
         raise UserError(
             f"{PREFIX}{name}={text}: {text!r} is not of type {wanted}; "
             f"the field is {holder[field]!r} now"
         ) from None
 
 
-def parse(text: str, kind: type) -> Any:
-    """Read `text` as a value of type `kind`; "none" clears an optional field."""
-    if text.lower() == "none":
+def _is_optional(holder: ConfigDict, field: str) -> bool:
+    """Whether a field may be None: a placeholder, or None in a checkpoint's config."""
+    fields = dict(holder.items(preserve_field_references=True))
+    return isinstance(fields[field], FieldReference) or fields[field] is None
+
+
+def parse(text: str, kind: type, *, optional: bool = False) -> Any:
+    """Read `text` as a value of type `kind`; "none" clears an optional field.
+
+    A field that a checkpoint keeps as None has lost its type: it takes any.
+    """
+    if optional and text.lower() == "none":
         return None
     if kind is str:
         return text
+    if kind is NoneType:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
     if kind is bool:
         return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
     value = ast.literal_eval(text)

@@ -1,6 +1,7 @@
 """Evaluation of whole images: predictions, and their scores over a set."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,38 +9,85 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from train.data.access import Batch, RandomAccess
 from train.data.canvas import CanvasBatch, canvas_batches, plan
+from train.errors import UserError
+from train.inference import at_scale, sizes_of, sliding_window, whole_image
 from train.mesh import batch_sharding, replicated, to_devices
 from train.metrics import confusion_matrix
-from train.preprocess import align_mask, normalize_images
+from train.preprocess import normalize_images
 
 PredictStep = Callable[[dict, Array, Array], Array]
 
 
-def make_predict_step(model: Segmenter, mesh: Mesh) -> PredictStep:
+def make_predict_step(
+    model: Segmenter,
+    mesh: Mesh,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    window: tuple[int, int] | None = None,
+) -> PredictStep:
     """`(variables, images, mask) -> predictions`, compiled once for each canvas.
 
     Images are uint8 (B, H, W, 3) at the top left of a canvas; each gets what it gets
     alone, padded with zeros to a multiple of the output stride plus one. The
-    predictions are (B, H, W), uint8.
+    predictions are (B, H, W), uint8: the largest of the logits, summed over scales
+    and mirror images.
+
+    Args:
+        model: the network.
+        mesh: over which the batch is split.
+        scales: of the image; each compiles a program of its own.
+        flip: add the logits of the mirror image.
+        window: see the image through overlapping windows of this height and width.
     """
+    stride = model.backbone.output_stride
+    logits_fn = whole_image(model)
+    if window is not None:
+        logits_fn = sliding_window(logits_fn, window)
+    rows = batch_sharding(mesh)
+
+    def compile_scale(scale: float) -> Callable[..., Array]:
+        scaled = logits_fn
+        if flip or scale != 1:
+            scaled = at_scale(logits_fn, stride, scale, flip=flip)
+
+        def step(variables: dict, images: Array, mask: Array) -> Array:
+            return scaled(variables, normalize_images(images, mask), sizes_of(mask))
+
+        return jax.jit(
+            step, in_shardings=(replicated(mesh), rows, rows), out_shardings=rows
+        )
+
+    steps = [compile_scale(scale) for scale in scales]
+
+    @partial(jax.jit, out_shardings=rows)
+    def classes(*logits: Array) -> Array:
+        return jnp.argmax(sum(logits), axis=-1).astype(jnp.uint8)
 
     def predict_step(variables: dict, images: Array, mask: Array) -> Array:
-        logits: Any = model.apply(
-            variables,
-            normalize_images(images, mask),
-            train=False,
-            mask=align_mask(mask, model.backbone.output_stride),
-        )
-        return jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+        return classes(*(step(variables, images, mask) for step in steps))
 
-    rows = batch_sharding(mesh)
-    return jax.jit(
-        predict_step, in_shardings=(replicated(mesh), rows, rows), out_shardings=rows
-    )
+    return predict_step
+
+
+def predict_options(evaluation: ConfigDict, stride: int) -> dict[str, Any]:
+    """How `config.evaluation` has the network see an image, for `make_predict_step`.
+
+    Raises:
+        UserError: a window that the output stride does not fit.
+    """
+    window = evaluation.window
+    if window is not None and any((side - 1) % stride for side in window):
+        raise UserError(
+            f"config.evaluation.window={window} does not align with the output stride "
+            f"{stride}; give sides of {stride}k+1, such as {(96 * stride + 1,) * 2}"
+        )
+    return {"scales": evaluation.scales, "flip": evaluation.flip, "window": window}
 
 
 def predict_batches(

@@ -13,11 +13,12 @@ from ml_collections import ConfigDict
 
 from train.checkpoint import Checkpoints
 from train.classes import Classes
-from train.data import Dataset, open_dataset
+from train.data import RandomAccess, open_dataset
 from train.data.access import Batch
 from train.data.augment import augment
 from train.data.pipeline import train_batches
 from train.errors import UserError
+from train.limits import check_limits
 from train.mesh import batch_sharding, check_batch_size, make_mesh, to_devices
 from train.metrics import Scores, table
 from train.optimizer import make_schedule
@@ -57,12 +58,14 @@ class Training:
     def __init__(self, config: ConfigDict, workdir: str, stack: contextlib.ExitStack):
         """Open everything; what must be closed is pushed on `stack`."""
         self.config, self.workdir = config, workdir
+        check_limits(config)
         mesh = make_mesh()
         check_batch_size(config.batch_size, mesh, "config.batch_size")
         self.sharding = batch_sharding(mesh)
         self.dataset = open_dataset(
             config.data.name, root=config.data.root, data_dir=config.data.data_dir
         )
+        self.source = self.dataset.source(config.data.train_split)
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
         model, optimizer = build(config, self.dataset.num_classes)
         self.validation = Validation(config, self.dataset, model, mesh)
@@ -80,6 +83,8 @@ class Training:
             optimizer,
             mesh,
             pixel_mean=config.optimizer.pixel_mean,
+            ohem_threshold=config.optimizer.ohem_threshold,
+            ohem_min_kept=config.optimizer.ohem_min_kept,
             seed=config.seed,
         )
         self.schedule = make_schedule(config.optimizer, config.num_steps)
@@ -96,7 +101,7 @@ class Training:
             self.report.line(f"resuming {self.workdir} from step {first}")
         else:
             self.report.line("starting from random weights")
-        batches = load_batches(config, self.dataset, self.first_batch)
+        batches = load_batches(config, self.source, self.first_batch)
         previous: StepMetrics | None = None
         for step in range(first + 1, config.num_steps + 1):
             batch = to_devices(next(batches), self.sharding)
@@ -164,7 +169,7 @@ class Training:
 
 
 def load_batches(
-    config: ConfigDict, dataset: Dataset, first_batch: int
+    config: ConfigDict, source: RandomAccess, first_batch: int
 ) -> Iterator[Batch]:
     """Augmented training batches of this process, from `first_batch` on."""
     options = config.data
@@ -181,7 +186,7 @@ def load_batches(
         return {"image": image, "label": label, "mask": mask}
 
     return train_batches(
-        dataset.source(options.train_split),
+        source,
         prepare,
         global_batch=config.batch_size,
         seed=config.seed,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from ema_jax import EMAU, MODELS, Segmenter
@@ -29,9 +30,21 @@ def build_model(config: Any, num_classes: int) -> Segmenter:
             f"config.model.dtype={dtype!r} is unknown; {nearest(dtype, DTYPES)}"
         )
     try:
-        return MODELS[name](num_classes=num_classes, dtype=DTYPES[dtype], **options)
+        model = MODELS[name](num_classes=num_classes, dtype=DTYPES[dtype], **options)
+        _trace(model)
     except (TypeError, ValueError) as error:
-        raise UserError(f"config.model: {error}") from error
+        named = str(error).partition("=")[0] in options
+        raise UserError(f"config.model{'.' if named else ': '}{error}") from error
+    return model
+
+
+def _trace(model: Segmenter) -> None:
+    """Run the modules on shapes alone: they check their options when called."""
+
+    def init() -> Any:
+        return model.init(jax.random.key(0), jnp.zeros((1, 65, 65, 3)), train=False)
+
+    jax.eval_shape(init)
 
 
 def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:

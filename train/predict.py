@@ -76,6 +76,9 @@ def predict(trained: Trained, inputs: Sequence[str], output: str) -> list[str]:
 
     Returns:
         One message for each file passed over.
+
+    Raises:
+        UserError: no file is an image, or the output cannot be written.
     """
     sizes: dict[str, tuple[int, ...]] = {}
     problems = []
@@ -85,10 +88,15 @@ def predict(trained: Trained, inputs: Sequence[str], output: str) -> list[str]:
             sizes[name] = read_image(path).shape[:2]
         except UserError as error:
             problems.append(str(error))
+    if not sizes:
+        raise UserError("; ".join(problems))
+    for kind in KINDS:  # before the network is compiled
+        _make_folder(Path(output) / kind)
     names = list(sizes)
     files = ImageFiles([images[name] for name in names])
     predictions = trained.predict(files, np.array(list(sizes.values())))
-    for index, labels in tqdm(predictions, total=len(names), unit="image"):
+    bar = tqdm(predictions, total=len(names), unit="image", disable=None)
+    for index, labels in bar:
         image = files[index]["image"]
         _write(Path(output), names[index], image, labels, trained.classes.palette)
     return problems
@@ -101,10 +109,20 @@ def _write(
     pictures = (labels, colors, overlay(image, colors))
     for kind, picture in zip(KINDS, pictures, strict=True):
         path = output / kind / f"{name}.png"
+        _make_folder(path.parent)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
         except OSError as error:
-            raise UserError(
-                f"--output: {path} cannot be written ({error.strerror})"
-            ) from error
+            raise _not_written(path, error) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or error
+    return UserError(f"--output: {path} cannot be written ({reason}); choose another")

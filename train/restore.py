@@ -1,6 +1,6 @@
 """A trained network, as a workdir holds it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from ml_collections import ConfigDict
 from ema_jax import Segmenter
 from train.checkpoint import Checkpoints
 from train.classes import Classes
+from train.config import apply_override
 from train.data.access import RandomAccess
 from train.errors import UserError
-from train.evaluate import make_predict_step, predict_images
+from train.evaluate import make_predict_step, predict_images, predict_options
+from train.limits import check_limits
 from train.mesh import make_mesh, replicated
 from train.model import build_model, frozen_parameters
 from train.optimizer import make_optimizer
@@ -62,7 +64,13 @@ class Trained:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Index and mask (h, w) of each image; see `predict_images`."""
         return predict_images(
-            make_predict_step(self.model, self.mesh),
+            make_predict_step(
+                self.model,
+                self.mesh,
+                **predict_options(
+                    self.config.evaluation, self.model.backbone.output_stride
+                ),
+            ),
             self.variables,
             files,
             sizes,
@@ -72,18 +80,32 @@ class Trained:
         )
 
 
-def load_trained(workdir: str, which: str = "best") -> Trained:
+def load_trained(
+    workdir: str, which: str = "best", overrides: Sequence[str] = ()
+) -> Trained:
     """The network of a workdir's checkpoint: "best", "last" or a step.
 
+    Args:
+        workdir: of the training.
+        which: checkpoint.
+        overrides: `--config.section.field=value` each, of the config it was made with.
+
     Raises:
-        UserError: no such workdir or checkpoint.
+        UserError: no such workdir or checkpoint, or a mistake in an override.
     """
     if not Path(workdir).is_dir():
         raise UserError(f"--workdir={workdir} does not exist; train first")
+    if not (Path(workdir) / "checkpoints").is_dir():
+        raise UserError(f"--workdir={workdir} has no checkpoint; train first")
     checkpoints = Checkpoints(workdir)
     try:
         step = checkpoints.find(which)
         config, described = checkpoints.describe(step)
+        if overrides:
+            config = config.copy_and_resolve_references().unlock()
+            for override in overrides:
+                apply_override(config, override)
+            check_limits(config.lock())
         classes = Classes.from_json(described)
         model, optimizer = build(config, len(classes.names))
         mesh = make_mesh()

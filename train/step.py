@@ -36,6 +36,8 @@ def make_train_step(
     mesh: Mesh,
     *,
     pixel_mean: PixelMean = "all",
+    ohem_threshold: float | None = None,
+    ohem_min_kept: int = 0,
     seed: int = 0,
 ) -> TrainStep:
     """Compile-once `(state, batch) -> (state, metrics)`; the old state is donated.
@@ -59,7 +61,13 @@ def make_train_step(
                 mutable=["batch_stats"],
                 rngs={"dropout": dropout},
             )
-            loss = segmentation_loss(logits, batch["label"], pixel_mean=pixel_mean)
+            loss = segmentation_loss(
+                logits,
+                batch["label"],
+                pixel_mean=pixel_mean,
+                ohem_threshold=ohem_threshold,
+                ohem_min_kept=ohem_min_kept,
+            )
             return loss, (logits, updates["batch_stats"])
 
         value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)

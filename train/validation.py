@@ -9,7 +9,12 @@ from ml_collections import ConfigDict
 from ema_jax import Segmenter
 from train.data import Dataset
 from train.errors import UserError
-from train.evaluate import evaluate, make_predict_step, predict_images
+from train.evaluate import (
+    evaluate,
+    make_predict_step,
+    predict_images,
+    predict_options,
+)
 from train.mesh import check_batch_size
 from train.metrics import Scores, scores
 from train.pictures import colorize, panel
@@ -39,7 +44,9 @@ class Validation:
         self.num_pictures = options.num_pictures
         self._source = dataset.source(config.data.val_split)
         self._sizes = dataset.sizes(config.data.val_split)
-        self._predict_step = make_predict_step(model, mesh)
+        self._predict_step = make_predict_step(
+            model, mesh, **predict_options(options, stride)
+        )
         self._mesh = mesh
         self._batching = {
             "batch_size": options.batch_size,

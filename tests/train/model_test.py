@@ -1,0 +1,116 @@
+"""What a config says of the model reaches its modules."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import default
+from train.errors import UserError
+from train.model import build_model, frozen_parameters
+
+EMAU_FIELDS = {
+    "num_bases": 5,
+    "num_iters": 2,
+    "eval_iters": 7,
+    "bases_update": "none",
+    "bases_decay": 0.8,
+    "kernel": "gaussian",
+    "normalization": "layer",
+    "gradient": "unroll",
+    "temperature": 0.5,
+    "bn_decay": 0.6,
+}
+
+
+@pytest.fixture
+def config():
+    fields = default.model()
+    fields.name = "emanet_tiny"
+    return fields
+
+
+def refused(config):
+    with pytest.raises(UserError) as error:
+        build_model(config, 3)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("field", "value"), EMAU_FIELDS.items())
+def test_fields_of_the_unit(config, field, value):
+    assert getattr(build_model(config, 3).head.context, field) != value
+    config[field] = value
+    assert getattr(build_model(config, 3).head.context, field) == value
+
+
+def test_fields_of_backbone_and_head(config):
+    config.output_stride = 16
+    config.bn_decay = 0.6
+    config.dropout_rate = 0.4
+    model = build_model(config, 7)
+    assert model.backbone.output_stride == 16
+    assert model.backbone.bn_decay == 0.6
+    assert model.head.dropout_rate == 0.4
+    assert model.head.num_classes == 7
+
+
+def test_every_field_is_a_test_above(config):
+    elsewhere = {"name", "dtype", "output_stride", "dropout_rate"}
+    assert set(config) == EMAU_FIELDS.keys() | elsewhere
+
+
+def test_none_keeps_what_the_model_says(config):
+    assert config.num_bases is None
+    assert build_model(config, 3).head.context.num_bases == 16
+
+
+def test_the_compute_type_leaves_parameters_in_float32(config):
+    config.dtype = "bfloat16"
+    model = build_model(config, 3)
+    images = jnp.zeros((1, 33, 33, 3))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    assert model.head.dtype == model.backbone.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+
+
+def test_an_unknown_model_names_the_nearest(config):
+    config.name = "emanet_r100"
+    message = refused(config)
+    assert message.startswith("config.model.name='emanet_r100' is unknown; did you")
+    assert "emanet_r101" in message
+
+
+def test_an_unknown_type_names_the_others(config):
+    config.dtype = "float16"
+    assert refused(config).startswith("config.model.dtype='float16' is unknown;")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kernel", "cosine"),
+        ("normalization", "batch"),
+        ("gradient", "full"),
+        ("bases_update", "sometimes"),
+        ("output_stride", 12),
+        ("num_bases", 0),
+        ("num_iters", 0),
+    ],
+)
+def test_an_option_that_the_model_refuses_is_named(config, field, value):
+    config[field] = value
+    assert refused(config).startswith(f"config.model.{field}={value!r}")
+
+
+def test_a_field_that_the_model_does_not_have(config):
+    config.attention = "self"
+    assert "'attention'" in refused(config)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "frozen"),
+    [("stop", [("head", "context", "conv1")]), ("unroll", []), ("last_step", [])],
+)
+def test_what_gets_no_gradient_is_frozen(config, gradient, frozen):
+    config.gradient = gradient
+    assert frozen_parameters(build_model(config, 3)) == frozen

@@ -1,0 +1,54 @@
+"""Weights of other projects, rewritten as one safe file."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+from safetensors.numpy import save
+
+from ema_jax.weights import export_state_dict, load_torch
+from train.errors import UserError
+
+SUFFIX = ".safetensors"
+
+
+def convert(file: str, output: str) -> str:
+    """Write the weights of a foreign file as `.safetensors`, without the rest of it.
+
+    The names are the release's, OpenMMLab's for its variant and torchvision's for a
+    backbone; see `export_state_dict`. The output appears complete or not at all.
+
+    Args:
+        file: what `load_torch` reads.
+        output: path of the new file, ending in `.safetensors`.
+
+    Returns:
+        One line that says what was written.
+
+    Raises:
+        UserError: a file that cannot be read or written, or is not of a known family.
+    """
+    if not output.endswith(SUFFIX):
+        raise UserError(f"{output} is no name for the weights; end it in {SUFFIX}")
+    try:
+        variables = load_torch(file)
+        arrays = export_state_dict(variables)
+    except (ValueError, ImportError) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror})") from error
+    try:
+        _write(Path(output), save(arrays))
+    except OSError as error:
+        raise UserError(f"{output} cannot be written ({error.strerror})") from error
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    return f"{output}: {len(arrays)} arrays, {count / 1e6:.2f} M parameters"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write in a folder beside `path`, then move into its place."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
+        part = Path(folder) / path.name
+        part.write_bytes(content)
+        os.replace(part, path)

@@ -1,0 +1,95 @@
+"""What the fields of a config may hold, checked before anything is opened."""
+
+import math
+from collections.abc import Callable
+from typing import Any, get_args
+
+from ml_collections import ConfigDict
+
+from train.config import field_names
+from train.errors import UserError
+from train.losses import PixelMean
+
+Limit = tuple[Callable[[Any], bool], str]
+
+
+def _is_crop_size(value: Any) -> bool:
+    return len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+COUNT: Limit = (lambda value: value >= 1, "1 or more")
+WHOLE: Limit = (lambda value: value >= 0, "0 or more")
+OPTIONAL: Limit = (lambda value: value is None or value >= 1, "none, or 1 or more")
+SIZE: Limit = (lambda value: 0 <= value < math.inf, "finite and not negative")
+SHARE: Limit = (lambda value: 0 <= value <= 1, "between 0 and 1")
+PART: Limit = (lambda value: 0 <= value < 1, "at least 0 and below 1")
+
+SCALES: Limit = (
+    lambda value: len(value) > 0 and all(0 < factor < math.inf for factor in value),
+    "one or more positive numbers, such as (0.5, 1.0)",
+)
+
+LIMITS: dict[str, Limit] = {
+    "seed": WHOLE,
+    "num_steps": COUNT,
+    "batch_size": COUNT,
+    "log_every": COUNT,
+    "model.dropout_rate": PART,
+    "model.bn_decay": SHARE,
+    "model.num_bases": OPTIONAL,
+    "model.num_iters": COUNT,
+    "model.eval_iters": OPTIONAL,
+    "model.bases_decay": SHARE,
+    "model.temperature": SIZE,
+    "data.scales": SCALES,
+    "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
+    "data.num_threads": WHOLE,
+    "data.prefetch": WHOLE,
+    "optimizer.learning_rate": SIZE,
+    "optimizer.power": SIZE,
+    "optimizer.hold_steps": COUNT,
+    "optimizer.momentum": PART,
+    "optimizer.weight_decay": SIZE,
+    "optimizer.bias_rate": SIZE,
+    "optimizer.pixel_mean": (
+        lambda value: value in get_args(PixelMean),
+        " or ".join(map(repr, get_args(PixelMean))),
+    ),
+    "optimizer.ohem_threshold": (
+        lambda value: value is None or 0 < value <= 1,
+        "none, or a probability above 0",
+    ),
+    "optimizer.ohem_min_kept": WHOLE,
+    "evaluation.every": COUNT,
+    "evaluation.batch_size": COUNT,
+    "evaluation.canvas_multiple": COUNT,
+    "evaluation.scales": SCALES,
+    "evaluation.window": (
+        lambda value: value is None or _is_crop_size(value),
+        "none, or height and width, such as (769, 769)",
+    ),
+    "evaluation.num_pictures": WHOLE,
+    "checkpoint.every": COUNT,
+    "checkpoint.keep_last": COUNT,
+    "checkpoint.keep_best": WHOLE,
+}
+"""Field to a test of its value, and the words for what passes."""
+
+
+def check_limits(config: ConfigDict) -> None:
+    """Raise a UserError that names the first field whose value cannot be used."""
+    present = set(field_names(config))
+    for name, (allows, words) in LIMITS.items():
+        if name not in present:
+            raise UserError(
+                f"config.{name} is missing; begin the config with "
+                "configs.default.get_config()"
+            )
+        section, _, field = name.rpartition(".")
+        value = config[section][field] if section else config[name]
+        try:
+            allowed = allows(value)
+        except TypeError:  # of a type that cannot be compared
+            allowed = False
+        if not allowed:
+            raise UserError(f"config.{name}={value!r} cannot be used; give {words}")
