@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from train.commands import run_evaluate, run_predict, run_train
+from train.commands import load, run_convert, run_evaluate, run_predict, run_train
 from train.errors import UserError
 
 MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
@@ -42,25 +42,37 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("images", nargs="+", help="image files, or folders of them")
     predict.add_argument("--output", required=True, help="folder of the masks")
     for command in (evaluate, predict):
-        command.add_argument("--workdir", required=True, help="folder of the run")
-        command.add_argument(
-            "--checkpoint", default="best", help="best (default), last or a step"
-        )
-        command.add_argument(
-            "--multi_scale",
-            action="append_const",
-            dest="shorthands",
-            const=MULTI_SCALE,
-            help="sum the logits over six scales of the image",
-        )
-        command.add_argument(
-            "--flip",
-            action="append_const",
-            dest="shorthands",
-            const=FLIP,
-            help="and of its mirror image",
-        )
+        add_network_options(command)
+
+    convert = add("convert", "rewrite the weights of other projects as safetensors")
+    convert.add_argument("file", help="a .pth, .pt or .safetensors")
+    convert.add_argument("output", help="a .safetensors to write")
     return root
+
+
+def add_network_options(command: argparse.ArgumentParser) -> None:
+    """Which network, and how it sees an image."""
+    network = command.add_mutually_exclusive_group(required=True)
+    network.add_argument("--workdir", help="folder of the run")
+    network.add_argument("--weights", help="or a file of weights, with --config")
+    command.add_argument("--config", help="the config that the weights fit")
+    command.add_argument(
+        "--checkpoint", default="best", help="best (default), last or a step"
+    )
+    command.add_argument(
+        "--multi_scale",
+        action="append_const",
+        dest="shorthands",
+        const=MULTI_SCALE,
+        help="sum the logits over six scales of the image",
+    )
+    command.add_argument(
+        "--flip",
+        action="append_const",
+        dest="shorthands",
+        const=FLIP,
+        help="sum the logits with those of the mirror image",
+    )
 
 
 def log_to_stderr() -> None:
@@ -72,25 +84,32 @@ def log_to_stderr() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
 
 
+def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Call the function of the command."""
+    if options.command == "train":
+        return run_train(options.config, options.workdir, overrides)
+    if options.command == "convert":
+        if overrides:
+            raise UserError(f"{overrides[0]} is no option of convert; see --help")
+        return run_convert(options.file, options.output)
+    trained = load(
+        options.workdir,
+        options.checkpoint,
+        options.weights,
+        options.config,
+        [*(options.shorthands or ()), *overrides],
+    )
+    if options.command == "evaluate":
+        return run_evaluate(trained, options.split)
+    return run_predict(trained, options.images, options.output)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     log_to_stderr()
     options, overrides = parser().parse_known_args(arguments)
     try:
-        if options.command == "train":
-            run_train(options.config, options.workdir, overrides)
-            return 0
-        overrides = [*(options.shorthands or ()), *overrides]
-        if options.command == "evaluate":
-            run_evaluate(options.workdir, options.checkpoint, options.split, overrides)
-        else:
-            run_predict(
-                options.workdir,
-                options.checkpoint,
-                options.images,
-                options.output,
-                overrides,
-            )
+        run(options, overrides)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -32,6 +32,11 @@ def model() -> ConfigDict:
     config = ConfigDict()
     # A name of ema_jax.MODELS.
     config.name = "emanet_r101"
+    # A file of weights to start from, .pth or .safetensors: a whole network, or the
+    # backbone alone, such as an ImageNet ResNet; "random" starts from random weights.
+    config.pretrained = placeholder(str)
+    # Keep the classifier at its random init: the file's is for other classes.
+    config.drop_classifier = False
     # Compute type, "float32" or "bfloat16". Parameters, statistics and EM sums stay
     # float32.
     config.dtype = "float32"

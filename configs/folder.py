@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
     config.num_steps = 1_500
     config.batch_size = 8
     config.model.name = "emanet_tiny"
+    config.model.pretrained = "random"
     config.model.bn_decay = 0.97
     config.data.name = "folder"
     config.data.crop_size = (257, 257)

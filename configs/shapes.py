@@ -9,14 +9,15 @@ def get_config() -> ConfigDict:
     """`emanet_tiny` on `shapes`."""
     config = default.get_config()
     config.model.name = "emanet_tiny"
+    config.model.pretrained = "random"
     config.model.bn_decay = 0.9
     config.data.name = "shapes"
     config.data.crop_size = (97, 97)
     config.data.scales = (0.75, 1.0, 1.25)
-    config.num_steps = 600
+    config.num_steps = 500
     config.optimizer.learning_rate = 0.1
     config.optimizer.pixel_mean = "valid"
-    config.evaluation.every = 200
+    config.evaluation.every = 250
     config.evaluation.canvas_multiple = 160
     config.checkpoint.every = 100
     config.log_every = 20

@@ -7,25 +7,35 @@ from jax.typing import DTypeLike
 
 from ema_jax.em import Gradient, Kernel, Normalization, check_option
 from ema_jax.emau import EMAU, BasesUpdate
-from ema_jax.heads import ContextHead
-from ema_jax.resize import resize_align_corners
+from ema_jax.heads import ContextHead, FCNHead
+from ema_jax.resize import resize_bilinear, resize_on_canvas
 from ema_jax.resnet import STAGE_SIZES, ResNet, Stem
 
 
 class Segmenter(nn.Module):
-    """`logits = resize(head(backbone(images)))`, bilinear with aligned corners.
+    """`logits = resize(head(backbone(images)))`, bilinear.
 
     Attributes:
         backbone: module (images, *, train, mask) -> stages.
         head: module (stages, *, train) -> logits at the stride of the features.
+        auxiliary_head: another head, for the auxiliary loss of a training.
+        align_corners: corner pixels coincide, as in the published networks; False
+            puts pixel centres at half-integers, as most of OpenMMLab's.
     """
 
     backbone: nn.Module
     head: nn.Module
+    auxiliary_head: nn.Module | None = None
+    align_corners: bool = True
 
     def __call__(
-        self, images: Array, *, train: bool, mask: Array | None = None
-    ) -> Array:
+        self,
+        images: Array,
+        *,
+        train: bool,
+        mask: Array | None = None,
+        auxiliary: bool = False,
+    ) -> Array | tuple[Array, Array]:
         """Normalised images (B, H, W, 3) to logits (B, H, W, num_classes), float32.
 
         Args:
@@ -35,10 +45,33 @@ class Segmenter(nn.Module):
             mask: (B, H, W), true on the image and false on the rest of the canvas.
                 An image of height and width 8k+1 then gets the logits that it
                 gets without the canvas.
+            auxiliary: return (logits, logits of the auxiliary head).
 
         Raises:
-            ValueError: images not of rank four, or a mask of another shape.
+            ValueError: images not of rank four, a mask of another shape, or auxiliary
+                logits of a model without that head.
         """
+        self._check(images, mask, auxiliary)
+        stages = self.backbone(images, train=train, mask=mask)
+        masks = None if mask is None else (mask, *(stage.mask for stage in stages))
+        logits = self._resize(self.head(stages, train=train), images.shape, masks)
+        if self.auxiliary_head is None or not (auxiliary or self.is_initializing()):
+            return logits
+        second = self.auxiliary_head(stages, train=train)
+        second = self._resize(second, images.shape, masks)
+        return (logits, second) if auxiliary else logits
+
+    def _resize(
+        self, logits: Array, shape: tuple[int, ...], masks: tuple[Array, ...] | None
+    ) -> Array:
+        """Logits at the size of images of `shape`, whose mask is the first."""
+        if masks is None or self.align_corners:
+            size = (shape[1], shape[2])
+            return resize_bilinear(logits, size, align_corners=self.align_corners)
+        small = next(mask for mask in masks if mask.shape == logits.shape[:-1])
+        return resize_on_canvas(logits, small, masks[0])
+
+    def _check(self, images: Array, mask: Array | None, auxiliary: bool) -> None:
         if images.ndim != 4:
             raise ValueError(f"images have shape {images.shape}; give (B, H, W, 3)")
         if mask is not None and mask.shape != images.shape[:-1]:
@@ -46,10 +79,11 @@ class Segmenter(nn.Module):
                 f"mask has shape {mask.shape}; images of shape {images.shape} need "
                 f"{images.shape[:-1]}"
             )
-        stages = self.backbone(images, train=train, mask=mask)
-        logits = self.head(stages, train=train)
-        _, height, width, _ = images.shape
-        return resize_align_corners(logits, (height, width))
+        if auxiliary and self.auxiliary_head is None:
+            raise ValueError(
+                "auxiliary=True, but the model has no auxiliary head; "
+                "build it with auxiliary_head=True"
+            )
 
 
 def EMANet(  # noqa: N802 (a model, named as in the paper)
@@ -76,6 +110,10 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
     normalization: Normalization = "l2",
     gradient: Gradient = "stop",
     temperature: float = 1.0,
+    normalize_batch_mean: bool = False,
+    concat_input: bool = False,
+    auxiliary_head: bool = False,
+    align_corners: bool = True,
 ) -> Segmenter:
     """EMANet: a dilated ResNet and a head with EM attention.
 
@@ -85,7 +123,7 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
         output_stride: 8 or 16 (or 32).
         channels: channels of the EMA unit; 256 is the variant EMANet-256.
         num_bases, num_iters, eval_iters, bases_decay, bases_update, kernel,
-            normalization, gradient, temperature: see `EMAU`.
+            normalization, gradient, temperature, normalize_batch_mean: see `EMAU`.
         dropout_rate: of whole channels, before the classifier.
         dtype: compute type, float32 or bfloat16. Parameters, statistics, EM sums and
             logits are float32.
@@ -93,6 +131,9 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
         width, stem_width, stem, multi_grid: see `ResNet`.
         hidden_channels: channels before the classifier.
         bn_decay: share of the old running statistics that BN keeps.
+        concat_input: see `ContextHead`.
+        auxiliary_head: an `FCNHead` on the third stage; see `Segmenter`.
+        align_corners: see `Segmenter`.
 
     Raises:
         ValueError: an unknown depth or option.
@@ -122,6 +163,14 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
         normalization=normalization,
         gradient=gradient,
         temperature=temperature,
+        normalize_batch_mean=normalize_batch_mean,
+        bn_decay=bn_decay,
+        dtype=dtype,
+    )
+    auxiliary = FCNHead(
+        num_classes,
+        hidden_channels,
+        dropout_rate=dropout_rate,
         bn_decay=bn_decay,
         dtype=dtype,
     )
@@ -144,5 +193,8 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
             dropout_rate,
             bn_decay,
             dtype,
+            concat_input,
         ),
+        auxiliary_head=auxiliary if auxiliary_head else None,
+        align_corners=align_corners,
     )

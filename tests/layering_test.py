@@ -17,6 +17,7 @@ LAYERS = [
     ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes", "convert"),
     ("config", "metrics", "limits", "model", "state"),
     ("step", "checkpoint", "inference", "evaluate"),
+    ("pretrained",),
     ("restore", "validation", "report"),
     ("resume", "predict"),
     ("loop",),

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from train.config import load_config
+from train.convert import convert
 from train.data import open_dataset
 from train.errors import UserError
 from train.loop import train
 from train.metrics import table
 from train.predict import predict
-from train.restore import load_trained
+from train.restore import Trained, load_trained, load_weights
 from train.validation import Validation
 
 
@@ -17,37 +18,47 @@ def run_train(config: str, workdir: str, overrides: Sequence[str]) -> None:
     train(load_config(config, overrides), workdir)
 
 
-def run_evaluate(
-    workdir: str, checkpoint: str, split: str | None, overrides: Sequence[str]
-) -> None:
+def load(
+    workdir: str | None,
+    checkpoint: str,
+    weights: str | None,
+    config: str | None,
+    overrides: Sequence[str],
+) -> Trained:
+    """The network of a workdir, or of a file of weights and a config."""
+    if workdir is not None:
+        return load_trained(workdir, checkpoint, overrides)
+    assert weights is not None
+    if config is None:
+        raise UserError(
+            f"--weights={weights} does not say how the network is built; "
+            "give --config too, such as configs/voc_r101.py"
+        )
+    return load_weights(load_config(config, overrides), weights)
+
+
+def run_evaluate(trained: Trained, split: str | None) -> None:
     """Print the scores of a trained network."""
-    trained = load_trained(workdir, checkpoint, overrides)
     config = trained.config.copy_and_resolve_references().unlock()
     if split is not None:
         config.data.val_split = split
     dataset = open_dataset(
         config.data.name, root=config.data.root, data_dir=config.data.data_dir
     )
-    if dataset.class_names != trained.classes.names:
-        raise UserError(
-            f"{workdir} was trained on the {len(trained.classes.names)} classes "
-            f"{', '.join(trained.classes.names)}; {config.data.name} has "
-            f"{', '.join(dataset.class_names)}"
-        )
+    trained.check_classes(dataset)
     validation = Validation(config, dataset, trained.model, trained.mesh)
-    print(f"{workdir}, step {trained.step}, split {config.data.val_split}")
-    print(table(validation.scores(trained.variables), trained.classes.names))
+    print(f"{trained.source}, split {config.data.val_split}")
+    print(table(validation.scores(trained.variables), dataset.class_names))
 
 
-def run_predict(
-    workdir: str,
-    checkpoint: str,
-    images: Sequence[str],
-    output: str,
-    overrides: Sequence[str],
-) -> None:
+def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
     """Write masks of images; a file that is not an image is reported at the end."""
-    problems = predict(load_trained(workdir, checkpoint, overrides), images, output)
+    problems = predict(trained, images, output)
     print(f"masks are in {output}")
     if problems:
         raise UserError("; ".join(problems))
+
+
+def run_convert(file: str, output: str) -> None:
+    """Rewrite foreign weights as safetensors."""
+    print(convert(file, output))

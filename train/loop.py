@@ -99,8 +99,6 @@ class Training:
         first = int(state.step)
         if first:
             self.report.line(f"resuming {self.workdir} from step {first}")
-        else:
-            self.report.line("starting from random weights")
         batches = load_batches(config, self.source, self.first_batch)
         previous: StepMetrics | None = None
         for step in range(first + 1, config.num_steps + 1):

@@ -13,6 +13,10 @@ from train.names import nearest
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
+ONLY_AT_START = ("pretrained", "drop_classifier")
+"""Fields of `config.model` that say where a training begins, not what the model is."""
+
+
 def build_model(config: Any, num_classes: int) -> Segmenter:
     """The model of `config.model`; fields that are None keep the model's own value.
 
@@ -21,6 +25,8 @@ def build_model(config: Any, num_classes: int) -> Segmenter:
     """
     options = {key: value for key, value in config.items() if value is not None}
     name, dtype = options.pop("name"), options.pop("dtype")
+    for field in ONLY_AT_START:
+        options.pop(field, None)
     if name not in MODELS:
         raise UserError(
             f"config.model.name={name!r} is unknown; {nearest(name, MODELS)}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import jax
@@ -12,17 +13,21 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
+from ema_jax.weights import check_shapes
 from train.checkpoint import Checkpoints
 from train.classes import Classes
 from train.config import apply_override
+from train.data import Dataset
 from train.data.access import RandomAccess
+from train.data.masks import voc_palette
 from train.errors import UserError
 from train.evaluate import make_predict_step, predict_images, predict_options
 from train.limits import check_limits
 from train.mesh import make_mesh, replicated
 from train.model import build_model, frozen_parameters
 from train.optimizer import make_optimizer
-from train.state import TrainState, init_state
+from train.pretrained import count_classes, place_weights, read_weights
+from train.state import TrainState, init_state, init_variables
 
 
 def build(
@@ -50,14 +55,30 @@ def abstract_state(
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network and what it was trained with."""
+    """A trained network, what it was trained with, and where it is from."""
 
     model: Segmenter
     variables: dict[str, Any]
     classes: Classes
     config: ConfigDict
     mesh: Mesh
-    step: int
+    source: str
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Raise a UserError unless the classes are those of a data set.
+
+        A file of weights does not name its classes: their number must do.
+        """
+        names = self.classes.names
+        if not names and len(self.classes.palette) == dataset.num_classes:
+            return
+        if names != dataset.class_names:
+            described = ", ".join(names) or "without names"
+            raise UserError(
+                f"{self.source} tells {len(self.classes.palette)} classes apart "
+                f"({described}); {dataset.name} has {dataset.num_classes} "
+                f"({', '.join(dataset.class_names)})"
+            )
 
     def predict(
         self, files: RandomAccess, sizes: np.ndarray
@@ -100,16 +121,48 @@ def load_trained(
     checkpoints = Checkpoints(workdir)
     try:
         step = checkpoints.find(which)
-        config, described = checkpoints.describe(step)
-        if overrides:
-            config = config.copy_and_resolve_references().unlock()
-            for override in overrides:
-                apply_override(config, override)
-            check_limits(config.lock())
+        saved_config, described = checkpoints.describe(step)
+        config = _overridden(saved_config, overrides)
         classes = Classes.from_json(described)
-        model, optimizer = build(config, len(classes.names))
+        model, optimizer = build(saved_config, len(classes.names))
         mesh = make_mesh()
         state, _ = checkpoints.restore(step, abstract_state(model, optimizer, mesh))
     finally:
         checkpoints.close()
-    return Trained(model, state.variables, classes, config, mesh, step)
+    source = f"{workdir}, step {step}"
+    model = build_model(config.model, len(classes.names))
+    try:
+        check_shapes(
+            state.variables, jax.eval_shape(lambda: init_variables(model, seed=0))
+        )
+    except ValueError as error:
+        reason = shorten(str(error), 300)
+        raise UserError(f"{source}: config.model does not fit: {reason}") from error
+    return Trained(model, state.variables, classes, config, mesh, source)
+
+
+def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """A checkpoint's config with overrides, once their values are known to do."""
+    if not overrides:
+        return config
+    config = config.copy_and_resolve_references().unlock()
+    for override in overrides:
+        apply_override(config, override)
+    check_limits(config.lock())
+    return config
+
+
+def load_weights(config: ConfigDict, path: str) -> Trained:
+    """The network of a config, with the weights of a foreign file.
+
+    Raises:
+        UserError: a file that cannot be read, or that holds another network.
+    """
+    check_limits(config)
+    variables = read_weights(path, f"--weights={path}")
+    num_classes = count_classes(variables, path)
+    model = build_model(config.model, num_classes)
+    mesh = make_mesh()
+    placed = place_weights(variables, model, mesh, path)
+    classes = Classes((), voc_palette(num_classes))
+    return Trained(model, placed, classes, config, mesh, path)

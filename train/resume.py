@@ -1,4 +1,4 @@
-"""Where a training begins: at random, or at the last checkpoint of its workdir."""
+"""Where a training begins: at given weights, or at its last checkpoint."""
 
 import jax
 import optax
@@ -10,6 +10,8 @@ from train.checkpoint import Checkpoints
 from train.classes import Classes
 from train.errors import UserError
 from train.mesh import replicated
+from train.model import ONLY_AT_START
+from train.pretrained import start_from
 from train.restore import abstract_state
 from train.state import TrainState, init_state
 
@@ -37,7 +39,7 @@ def init_or_restore(
             lambda: init_state(model, optimizer, config.seed),
             out_shardings=replicated(mesh),
         )
-        return init(), 0
+        return start_from(config, init(), mesh), 0
     saved_config, saved_classes = checkpoints.describe(steps[-1])
     check_same(checkpoints.workdir, saved_config, config)
     count, saved_count = len(classes.names), len(saved_classes["names"])
@@ -53,6 +55,8 @@ def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
     """Raise a UserError that names the first field in which a resumed run differs."""
     old, new = _flatten(saved), _flatten(config)
     for name in sorted(old.keys() | new.keys()):
+        if name.removeprefix("model.") in ONLY_AT_START:
+            continue
         matters = any(name == m or name.startswith(f"{m}.") for m in MUST_MATCH)
         if matters and old.get(name) != new.get(name):
             raise UserError(

@@ -31,12 +31,17 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
+def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
+    """Random parameters and initial statistics."""
+    images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size
+    return dict(model.init(jax.random.key(seed), images, train=False))
+
+
 def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, seed: int
 ) -> TrainState:
     """A fresh state with randomly initialised parameters."""
-    images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size
-    variables = model.init(jax.random.key(seed), images, train=False)
+    variables = init_variables(model, seed)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],

@@ -1,5 +1,15 @@
-"""Weights of other projects as variables of our models."""
+"""Weights of other projects as variables of our models, and back."""
 
-from ema_jax.weights.convert import convert_state_dict
+from ema_jax.weights.architecture import model_options
+from ema_jax.weights.convert import convert_state_dict, export_state_dict
+from ema_jax.weights.fit import check_shapes, fit_variables
+from ema_jax.weights.load import load_torch
 
-__all__ = ["convert_state_dict"]
+__all__ = [
+    "check_shapes",
+    "convert_state_dict",
+    "export_state_dict",
+    "fit_variables",
+    "load_torch",
+    "model_options",
+]

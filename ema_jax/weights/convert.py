@@ -1,58 +1,185 @@
-"""Foreign state dicts to Flax variables."""
+"""Foreign state dicts to Flax variables, and back."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ema_jax.weights.emanet import emanet_table
-from ema_jax.weights.resnet import resnet_table
-from ema_jax.weights.table import KeyTable, to_jax, unflatten
+from ema_jax.weights.architecture import (
+    expected_shapes,
+    is_backbone,
+    model_options,
+)
+from ema_jax.weights.emanet import emanet_keys, emanet_table
+from ema_jax.weights.mmseg import mmseg_keys, mmseg_table
+from ema_jax.weights.resnet import resnet_keys, resnet_table
+from ema_jax.weights.table import FORMS, KeyTable, has_form, to_jax, to_torch
 
 FAMILIES: dict[str, tuple[str, Callable[[Iterable[str]], KeyTable]]] = {
-    "the EMANet release": ("fc0.conv.weight", emanet_table),
-    "an ImageNet ResNet": ("layer1.0.conv1.weight", resnet_table),
+    "the EMANet release": ("extractor.", emanet_table),
+    "OpenMMLab's EMANet": ("decode_head.ema_", mmseg_table),
+    "an ImageNet ResNet": ("layer1.", resnet_table),
 }
-"""Name of each family: a key that only it has, and its table."""
+"""Name of each family: a prefix of names that only it has, and its table."""
 
+WRAPPERS = ("net", "state_dict")  # keys under which files keep their weights
+PARALLEL = "module."  # prefix that PyTorch's data parallelism leaves
 COUNTER = "num_batches_tracked"  # of PyTorch's batch normalisation; nothing reads it
 CLASSIFIER = "fc."  # of ImageNet files
 
 
-def convert_state_dict(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Variables of our models from a foreign state dict, whose keys tell its family.
+def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables of our models from a foreign state dict, whose names tell its family.
 
     Args:
-        state_dict: names to arrays: the EMANet release, or a ResNet of torchvision,
-            of timm or with the deep ImageNet stem (its classifier is dropped).
+        state_dict: names to arrays, or a dictionary that holds such a one under "net"
+            or "state_dict": the EMANet release, OpenMMLab's EMANet, or a ResNet of
+            torchvision, of timm or with the deep ImageNet stem (its classifier is
+            dropped).
 
     Returns:
-        {"params": …, "batch_stats": …}, with the backbone alone for a ResNet.
+        {"params": …, "batch_stats": …} in float32, with the backbone alone for a
+        ResNet.
 
     Raises:
-        ValueError: an unknown family, or names that are missing or that nothing reads;
-            the message lists them all.
+        ValueError: an unknown family, or arrays that are missing, that nothing reads
+            or that have another shape than the rest of the network asks for; the
+            message lists them all.
     """
-    names = {name for name in state_dict if not name.endswith(COUNTER)}
-    families = [family for family in FAMILIES.values() if family[0] in names]
-    if not families:
-        raise ValueError(
-            f"the state dict is of no known family ({', '.join(FAMILIES)}); "
-            f"its first names are {sorted(names)[:5]}"
-        )
-    _, make_table = families[0]
+    state = _unwrap(state_dict)
+    make_table = _find_family(state)
+    state = {name: x for name, x in state.items() if not name.endswith(COUNTER)}
     if make_table is resnet_table:
-        names = {name for name in names if not name.startswith(CLASSIFIER)}
-    table = make_table(names)
-    missing, unread = sorted(table.keys() - names), sorted(names - table.keys())
-    if missing or unread:
+        state = {k: x for k, x in state.items() if not k.startswith(CLASSIFIER)}
+    table = make_table(state)
+    arrays = {name: np.asarray(state[name]) for name in table if name in state}
+    problems = {
+        "missing": sorted(table.keys() - state.keys()),
+        "not understood": sorted(state.keys() - table.keys()),
+        "of another shape": _misshaped(arrays, table),
+    }
+    if any(problems.values()):
+        found = (f"{what}: {', '.join(x)}" for what, x in problems.items() if x)
+        raise ValueError(f"the state dict does not fit; {'; '.join(found)}")
+    return _to_variables(arrays, table)
+
+
+def export_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A state dict in PyTorch's layouts, with the names that variables came with.
+
+    An `EMANet` gets the names of the release, one with `concat_input` or an auxiliary
+    head OpenMMLab's, a backbone alone torchvision's (or, with a deep stem, those of
+    the ImageNet files). `convert_state_dict` gives exactly the variables back.
+
+    Raises:
+        ValueError: variables that have no such name, or that are missing.
+
+    Example:
+        >>> import jax
+        >>> from ema_jax import MODELS
+        >>> model = MODELS["emanet_tiny"](num_classes=5)
+        >>> image = np.zeros((1, 33, 33, 3), np.float32)
+        >>> shapes = jax.eval_shape(
+        ...     lambda key: model.init(key, image, train=False), jax.random.key(0)
+        ... )
+        >>> tree = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
+        >>> export_state_dict(tree)["fc0.conv.weight"].shape
+        (64, 512, 3, 3)
+    """
+    leaves = flatten_dict(variables)
+    table = _export_table(variables)
+    paths = {target.path for target in table.values()}
+    missing, nameless = paths - leaves.keys(), leaves.keys() - paths
+    if missing or nameless:
         raise ValueError(
-            f"the state dict does not fit: missing {missing or 'nothing'}, "
-            f"not understood {unread or 'nothing'}"
+            f"the variables cannot be exported: missing {_join(missing)}; "
+            f"without a name there: {_join(nameless)}"
         )
-    return unflatten(
+    return {
+        name: np.ascontiguousarray(
+            to_torch(np.asarray(leaves[target.path]), target.layout)
+        )
+        for name, target in table.items()
+    }
+
+
+def _unwrap(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The names and arrays themselves."""
+    for wrapper in WRAPPERS:
+        inner = state_dict.get(wrapper)
+        state_dict = inner if isinstance(inner, Mapping) else state_dict
+    if state_dict and all(str(name).startswith(PARALLEL) for name in state_dict):
+        return {name.removeprefix(PARALLEL): x for name, x in state_dict.items()}
+    return state_dict
+
+
+def _find_family(names: Iterable[str]) -> Callable[[Iterable[str]], KeyTable]:
+    names = sorted(map(str, names))
+    for prefix, make_table in FAMILIES.values():
+        if any(name.startswith(prefix) for name in names):
+            return make_table
+    raise ValueError(
+        f"the state dict is of no known family ({', '.join(FAMILIES)}); "
+        f"its first names are {names[:5]}"
+    )
+
+
+def _misshaped(arrays: Mapping[str, np.ndarray], table: KeyTable) -> list[str]:
+    """What is wrong with the shape of each array, as one line of text."""
+    forms: dict[str, tuple] = {k: FORMS[table[k].layout] for k in arrays}
+    good = {k: x for k, x in arrays.items() if has_form(x.shape, table[k].layout)}
+    wrong = {name: forms[name] for name in arrays.keys() - good.keys()}
+    for name, shape in _expected(good, table).items():
+        if shape != good[name].shape:
+            wrong[name] = shape
+    text = {name: str(shape).replace("'", "") for name, shape in wrong.items()}
+    return [f"{k} {arrays[k].shape}, not {text[k]}" for k in sorted(wrong)]
+
+
+def _expected(
+    arrays: Mapping[str, np.ndarray], table: KeyTable
+) -> dict[str, tuple[int, ...]]:
+    """Shape of each array in the network that most of them belong to."""
+    tree = _to_variables(arrays, table)
+    try:
+        if not is_backbone(tree):  # no other shape depends on K
+            context = tree["batch_stats"]["head"]["context"]
+            context.setdefault("bases", np.zeros((1, 1)))
+        shapes = expected_shapes(**model_options(tree))
+    except KeyError:  # a whole layer that decides on shapes is missing
+        return {}
+    targets = {k: table[k] for k in arrays if table[k].path in shapes}
+    return {
+        name: to_torch(np.broadcast_to(0, shapes[target.path]), target.layout).shape
+        for name, target in targets.items()
+    }
+
+
+def _to_variables(arrays: Mapping[str, np.ndarray], table: KeyTable) -> dict[str, Any]:
+    return unflatten_dict(
         {
-            target.path: to_jax(np.asarray(state_dict[name]), target.layout)
-            for name, target in table.items()
+            table[name].path: to_jax(array.astype(np.float32), table[name].layout)
+            for name, array in arrays.items()
         }
     )
+
+
+def _export_table(variables: Mapping[str, Any]) -> KeyTable:
+    try:
+        options = model_options(variables)
+    except KeyError as error:
+        raise ValueError(
+            f"the variables are of no EMANet: {error} is missing"
+        ) from error
+    counts, deep = options["stage_sizes"], options["stem"] != "conv7"
+    if is_backbone(variables):
+        return resnet_keys(counts, deep=deep)
+    parts = {key: options[key] for key in ("concat_input", "auxiliary_head")}
+    if any(parts.values()):
+        return mmseg_keys(counts, deep=deep, **parts)
+    return emanet_keys(counts, deep=deep)
+
+
+def _join(paths: Iterable[tuple[str, ...]]) -> str:
+    return ", ".join("/".join(path) for path in sorted(paths)) or "nothing"

@@ -1,6 +1,6 @@
 """The released EMANet files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ema_jax.weights.resnet import backbone_keys
 from ema_jax.weights.table import (
@@ -26,8 +26,14 @@ CONTEXT = ("head", "context")
 def emanet_table(names: Iterable[str]) -> KeyTable:
     """Keys of the EMANet release."""
     names = set(names)
-    stem = CLASSIC_STEM if "extractor.0.weight" in names else DEEP_STEM
-    table = backbone_keys(stem, STAGES, tuple(block_counts(names, STAGES)))
+    return emanet_keys(
+        tuple(block_counts(names, STAGES)), deep="extractor.0.weight" not in names
+    )
+
+
+def emanet_keys(counts: Sequence[int], *, deep: bool) -> KeyTable:
+    """Keys of a released EMANet with `counts` blocks in its stages."""
+    table = backbone_keys(DEEP_STEM if deep else CLASSIC_STEM, STAGES, counts)
     table |= conv_bn_keys("fc0.conv", "fc0.bn", ("head", "reduce"))
     table |= {"emau.mu": Target(("batch_stats", *CONTEXT, "bases"), "bases")}
     table |= dense_keys("emau.conv1", (*CONTEXT, "conv1"), bias=True)

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from ema_jax.weights.table import KeyTable, block_counts, conv_bn_keys
 
+Stem = Sequence[tuple[str, str]]
+"""Names of the convolution and the batch normalisation of each stem convolution."""
+
 DEEP_STEM = (("conv1.0", "conv1.1"), ("conv1.3", "conv1.4"), ("conv1.6", "bn1"))
 CLASSIC_STEM = (("conv1", "bn1"),)
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -12,14 +15,17 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 def resnet_table(names: Iterable[str]) -> KeyTable:
     """Keys of an ImageNet ResNet with a classic or a deep stem."""
     names = set(names)
-    stem = DEEP_STEM if "conv1.0.weight" in names else CLASSIC_STEM
-    counts = tuple(block_counts(names, STAGES))
-    return backbone_keys(stem, STAGES, counts)
+    return resnet_keys(
+        tuple(block_counts(names, STAGES)), deep="conv1.0.weight" in names
+    )
 
 
-def backbone_keys(
-    stem: Sequence[tuple[str, str]], stages: Sequence[str], counts: Sequence[int]
-) -> KeyTable:
+def resnet_keys(counts: Sequence[int], *, deep: bool) -> KeyTable:
+    """Keys of an ImageNet ResNet with `counts` blocks in its stages."""
+    return backbone_keys(DEEP_STEM if deep else CLASSIC_STEM, STAGES, counts)
+
+
+def backbone_keys(stem: Stem, stages: Sequence[str], counts: Sequence[int]) -> KeyTable:
     """Keys of a backbone.
 
     Args:

@@ -1,6 +1,6 @@
 """Key tables: where each array of a foreign state dict goes, and how it is laid out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,13 @@ TRANSPOSES: dict[str, tuple[int, ...]] = {
     "conv": (2, 3, 1, 0),  # OIHW to HWIO
     "bases": (0, 2, 1),  # [1, C, K] to [1, K, C]
 }
+FORMS: dict[str, tuple[int | str, ...]] = {
+    "same": ("C",),
+    "conv": ("O", "I", "k", "k"),
+    "dense": ("O", "I", 1, 1),
+    "bases": (1, "C", "K"),
+}
+"""Shape of the foreign array of each layout; a letter is any size."""
 
 
 class Target(NamedTuple):
@@ -78,21 +85,19 @@ def to_torch(array: np.ndarray, layout: Layout) -> np.ndarray:
     return array.transpose(3, 2, 0, 1) if layout == "conv" else array
 
 
+def has_form(shape: tuple[int, ...], layout: Layout) -> bool:
+    """Whether a foreign array of this shape can have the layout."""
+    form = FORMS[layout]
+    return len(shape) == len(form) and all(
+        actual > 0 if isinstance(size, str) else actual == size
+        for size, actual in zip(form, shape, strict=True)
+    )
+
+
 def block_counts(names: Iterable[str], prefixes: Iterable[str]) -> Iterator[int]:
-    """How many consecutive blocks `PREFIX.B.…` there are, for each prefix."""
+    """How many blocks `PREFIX.B.…` there are, for each prefix."""
     present = {tuple(name.split(".")) for name in names}
     for prefix in prefixes:
         parts = tuple(prefix.split("."))
-        blocks = {key[len(parts)] for key in present if key[: len(parts)] == parts}
-        yield len(blocks)
-
-
-def unflatten(leaves: Mapping[tuple[str, ...], np.ndarray]) -> dict:
-    """Nested dictionaries from paths."""
-    tree: dict = {}
-    for path, value in leaves.items():
-        node = tree
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = value
-    return tree
+        depth = len(parts)
+        yield len({k[depth] for k in present if len(k) > depth and k[:depth] == parts})

@@ -18,11 +18,12 @@ def conv_bn(kernel: int, inputs: int, outputs: int) -> int:
     return kernel**2 * inputs * outputs + 2 * outputs
 
 
-def emanet(stage_sizes, width, stem_width, channels, hidden, num_classes):
-    """Trained parameters, added up by hand from the description of the network."""
-    total = conv_bn(3, 3, stem_width) + conv_bn(3, stem_width, stem_width)
-    total += conv_bn(3, stem_width, 2 * stem_width)
-    inputs = 2 * stem_width
+def backbone(stage_sizes, width, stem):
+    """Trained parameters of a backbone, added up by hand from its description."""
+    total, inputs = 0, 3
+    for outputs in stem:
+        total += conv_bn(3, inputs, outputs)
+        inputs = outputs
     for stage, blocks in enumerate(stage_sizes):
         inner = width * 2**stage
         for block in range(blocks):
@@ -30,10 +31,27 @@ def emanet(stage_sizes, width, stem_width, channels, hidden, num_classes):
             total += conv_bn(1, inner, 4 * inner)
             total += conv_bn(1, inputs, 4 * inner) if block == 0 else 0
             inputs = 4 * inner
-    total += conv_bn(3, inputs, channels)
+    return total
+
+
+def head(inputs, channels, hidden, num_classes):
+    """The same of a head."""
+    total = conv_bn(3, inputs, channels)
     total += channels**2 + channels  # conv1 of the unit, with bias
     total += conv_bn(1, channels, channels)
     return total + conv_bn(3, channels, hidden) + (hidden + 1) * num_classes
+
+
+def emanet(stage_sizes, width, stem_width, channels, hidden, num_classes):
+    stem = (stem_width, stem_width, 2 * stem_width)
+    total = backbone(stage_sizes, width, stem)
+    return total + head(32 * width, channels, hidden, num_classes)
+
+
+def mmseg(stage_sizes, num_classes):
+    total = backbone(stage_sizes, 64, (32, 32, 64))
+    total += head(2048, 512, 256, num_classes) + conv_bn(3, 2048 + 256, 256)
+    return total + conv_bn(3, 1024, 256) + (256 + 1) * num_classes
 
 
 EXPECTED = {
@@ -43,6 +61,8 @@ EXPECTED = {
     "emanet_r50_256": emanet((3, 4, 6, 3), 64, 64, 256, 256, 21),
     "emanet_r101_256": emanet((3, 4, 23, 3), 64, 64, 256, 256, 21),
     "emanet_r152_256": emanet((3, 8, 36, 3), 64, 64, 256, 256, 21),
+    "emanet_r50_mmseg": mmseg((3, 4, 6, 3), 21),
+    "emanet_r101_mmseg": mmseg((3, 4, 23, 3), 21),
     "emanet_tiny": emanet((1, 1, 2, 1), 16, 16, 64, 64, 21),
 }
 

@@ -1,20 +1,29 @@
-"""Aligned-corner resizing against a float64 loop."""
+"""Bilinear resizing against float64 loops."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ema_jax.resize import resize_align_corners
+from ema_jax.resize import resize_align_corners, resize_bilinear, resize_on_canvas
 
 
-def bilinear(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Each output pixel reads the input at i·(h-1)/(H-1)."""
+def aligned(i: int, size: int, new_size: int) -> float:
+    """Where output i reads: at i·(h-1)/(H-1)."""
+    return i * (size - 1) / (new_size - 1) if new_size > 1 else 0.0
+
+
+def half_pixel(i: int, size: int, new_size: int) -> float:
+    """At the centre of output pixel i, kept inside the centres of the input's."""
+    return min(max((i + 0.5) * size / new_size - 0.5, 0.0), size - 1.0)
+
+
+def bilinear(x: np.ndarray, height: int, width: int, source=aligned) -> np.ndarray:
+    """Each output pixel mixes the four around the place that it reads."""
     h, w, channels = x.shape
     out = np.zeros((height, width, channels))
     for i in range(height):
         for j in range(width):
-            y = i * (h - 1) / (height - 1) if height > 1 else 0.0
-            z = j * (w - 1) / (width - 1) if width > 1 else 0.0
+            y, z = source(i, h, height), source(j, w, width)
             y0, z0 = min(int(y), h - 1), min(int(z), w - 1)
             y1, z1 = min(y0 + 1, h - 1), min(z0 + 1, w - 1)
             top = x[y0, z0] * (1 - (z - z0)) + x[y0, z1] * (z - z0)
@@ -23,14 +32,30 @@ def bilinear(x: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize(
-    ("size", "new_size"), [((5, 7), (33, 49)), ((9, 4), (3, 10)), ((1, 3), (4, 1))]
-)
-def test_equals_the_loop(size, new_size):
+SIZES = [((5, 7), (33, 49)), ((9, 4), (3, 10)), ((1, 3), (4, 1))]
+
+
+@pytest.mark.parametrize("source", [aligned, half_pixel])
+@pytest.mark.parametrize(("size", "new_size"), SIZES)
+def test_equals_the_loop(size, new_size, source):
     x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
-    y = resize_align_corners(jnp.asarray(x), new_size)
+    y = resize_bilinear(jnp.asarray(x), new_size, align_corners=source is aligned)
     for image, resized in zip(x, y, strict=True):
-        np.testing.assert_allclose(resized, bilinear(image, *new_size), atol=1e-5)
+        expected = bilinear(image, *new_size, source)
+        np.testing.assert_allclose(resized, expected, atol=1e-5)
+
+
+def test_each_image_on_a_canvas_equals_the_loop():
+    x = np.random.default_rng(0).standard_normal((4, 9, 7, 2)).astype(np.float32)
+    mask, new_mask = np.zeros((4, 9, 7), bool), np.zeros((4, 40, 50), bool)
+    for image, (size, new_size) in enumerate(SIZES):
+        mask[image, : size[0], : size[1]] = True
+        new_mask[image, : new_size[0], : new_size[1]] = True
+    y = resize_on_canvas(jnp.asarray(x), jnp.asarray(mask), jnp.asarray(new_mask))
+    assert np.isfinite(y).all()  # of the canvas without an image, too
+    for image, ((h, w), (height, width)) in enumerate(SIZES):
+        expected = bilinear(x[image, :h, :w], height, width, half_pixel)
+        np.testing.assert_allclose(y[image, :height, :width], expected, atol=1e-5)
 
 
 def test_keeps_the_type():

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 
 from ema_jax import ResNet
 from ema_jax.weights.emanet import emanet_table
-from ema_jax.weights.table import to_jax, unflatten
+from ema_jax.weights.table import to_jax
 from tests.golden import cases, seeded
 from tests.golden.rebuild import golden, image, relative_error
 
@@ -32,7 +33,7 @@ def backbone(stem: str, output_stride: int) -> tuple[ResNet, dict]:
         stem=stem,
         width=network.base_width,
     )
-    return model, unflatten(leaves)
+    return model, unflatten_dict(leaves)
 
 
 @pytest.mark.parametrize("output_stride", cases.OUTPUT_STRIDES)

@@ -25,6 +25,10 @@ SCALE_RANGES = {
 # Times the standard deviation of the first convolution of the EMA unit, so that the
 # responsibilities are neither uniform nor one-hot.
 EM_INPUT_GAIN = 1.25
+# The release's name and OpenMMLab's.
+CLASSIFIERS = ("fc2.weight", "conv_seg.weight")
+EM_INPUTS = ("emau.conv1.weight", "ema_mid_conv.conv.weight")
+EM_OUTPUTS = ("emau.conv2.0.weight", "ema_out_conv.conv.weight")
 
 
 def _uniform(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -51,12 +55,12 @@ def _conv_std(name: str, shape: tuple[int, ...]) -> float:
     the channels, to make the attention weigh as much as the residual.
     """
     fan_in = math.prod(shape[1:])
-    if name.endswith("fc2.weight"):
+    if name.endswith(CLASSIFIERS):
         return math.sqrt(1.0 / (3.0 * fan_in))
     gain = 1.0
-    if name.endswith("emau.conv1.weight"):
+    if name.endswith(EM_INPUTS):
         gain = EM_INPUT_GAIN
-    elif name.endswith("emau.conv2.0.weight"):
+    elif name.endswith(EM_OUTPUTS):
         gain = math.sqrt(fan_in)
     return gain * math.sqrt(2.0 / fan_in)
 
@@ -68,15 +72,16 @@ def _scale_range(name: str) -> tuple[float, float]:
 def values(name: str, shape: tuple[int, ...], *, seed: int = 0) -> np.ndarray:
     """The float32 array of this name and shape. The end of the name says what it is.
 
-    `mu` [1, C, K]: unit columns. `running_var`: [0.5, 1.5]. `running_mean` and `bias`:
-    standard deviation 0.1. `weight`: of a convolution (four axes, OIHW) standard
-    deviation sqrt(2 / fan_in), of a BatchNorm [0.5, 1.5], with exceptions (see
-    `_conv_std` and SCALE_RANGES). Anything else, an input say: mean 0, variance 1.
+    `mu` and `bases` [1, C, K]: unit columns. `running_var`: [0.5, 1.5].
+    `running_mean` and `bias`: standard deviation 0.1. `weight`: of a convolution (four
+    axes, OIHW) standard deviation sqrt(2 / fan_in), of a BatchNorm [0.5, 1.5], with
+    exceptions (see `_conv_std` and SCALE_RANGES). Anything else, an input say: mean 0,
+    variance 1.
     """
     shape = tuple(int(size) for size in shape)
     u = _uniform(name, shape, seed)
     leaf = name.rpartition(".")[2]
-    if leaf == "mu":
+    if leaf in ("mu", "bases"):
         x = _centred(u, 1.0)
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     elif leaf == "running_var":

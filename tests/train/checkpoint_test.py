@@ -1,6 +1,5 @@
 """Checkpoints: which are kept, which are found, and what comes back."""
 
-import gc
 import os
 import shutil
 from pathlib import Path
@@ -17,12 +16,6 @@ from train.mesh import make_mesh, replicated
 from train.state import TrainState
 
 CLASSES = {"names": ["sky", "road"], "palette": [[0, 0, 0], [9, 8, 7]]}
-
-ABANDONED_READS = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <coroutine object _read_array"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
-"""Orbax starts to read all arrays and drops the rest at the first that fails."""
 
 SCORED = {1: 0.1, 2: 0.9, 3: 0.5, 4: None, 5: 0.6}
 """Step to validation mIoU, if there was an evaluation."""
@@ -51,13 +44,6 @@ def save(workdir, scored, **keep):
     for step, mean_iou in scored.items():
         checkpoints.save(make_state(step), default.get_config(), CLASSES, mean_iou)
     checkpoints.close()
-
-
-@pytest.fixture
-def abandoned_reads():
-    """Lets the reads that a failed restore abandons be collected within the test."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture
@@ -197,8 +183,6 @@ def test_an_interrupted_write_is_no_checkpoint(copied, monkeypatch, opened):
     assert opened(copied).find("last") == 6
 
 
-@ABANDONED_READS
-@pytest.mark.usefixtures("abandoned_reads")
 def test_a_damaged_checkpoint_is_named(copied, opened):
     for path in (copied / "checkpoints/5/state").rglob("*"):
         if path.is_file():
@@ -214,8 +198,6 @@ def test_an_emptied_checkpoint_is_named(copied, opened):
     assert message.startswith(f"{copied}/checkpoints/5: the checkpoint cannot be rest")
 
 
-@ABANDONED_READS
-@pytest.mark.usefixtures("abandoned_reads")
 def test_another_structure_is_named(five, opened):
     other = abstract().replace(params={"tail": abstract().step})
     assert "checkpoints/4: the" in refused(opened(five).restore, 4, other)

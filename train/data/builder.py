@@ -51,7 +51,11 @@ class Contents:
 
 
 def verified_examples(
-    pairs: Sequence[Pair], *, num_classes: int, ignore: int = IGNORE_LABEL
+    pairs: Sequence[Pair],
+    *,
+    num_classes: int,
+    ignore: int = IGNORE_LABEL,
+    read_label: Callable[[Path], Mask] = read_mask,
 ) -> Iterator[Example]:
     """Reads each pair and yields it as a record.
 
@@ -59,6 +63,7 @@ def verified_examples(
       pairs: the files.
       num_classes: masks may hold 0..num_classes-1 and `ignore`.
       ignore: the value in the files that the records keep as 255.
+      read_label: reads a mask file.
 
     Raises:
       UserError: a file is missing or unreadable, the sizes differ, or a mask holds
@@ -66,7 +71,7 @@ def verified_examples(
     """
     for pair in pairs:
         image = _read_bytes(pair.image)
-        mask = read_mask(pair.mask)
+        mask = read_label(pair.mask)
         _check_size(pair, _image_size(pair.image, image), mask.shape)
         label = _relabel(mask, pair.mask, num_classes, ignore)
         yield Example(pair.name, image, encode_mask(label), mask.shape)

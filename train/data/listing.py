@@ -56,16 +56,25 @@ class Finder:
     Args:
       folders: pairs of a folder of images and the folder of their masks; the first that
         holds an image decides.
+      mask_suffixes: lower case; what may be a mask.
     """
 
-    def __init__(self, folders: Sequence[tuple[Path, Path]]) -> None:
+    def __init__(
+        self,
+        folders: Sequence[tuple[Path, Path]],
+        mask_suffixes: Sequence[str] = MASK_SUFFIXES,
+    ) -> None:
         self.folders = folders
         self.images = StemIndex(images.SUFFIXES)
-        self.masks = StemIndex(MASK_SUFFIXES)
+        self.masks = StemIndex(mask_suffixes)
 
     def has_mask(self, name: str) -> bool:
         """Whether there is a mask of that name."""
         return any(self.masks.find(masks, name) for _, masks in self.folders)
+
+    def pairs(self, path: Path) -> list[Pair]:
+        """The files of each name in a list file."""
+        return [self.pair(name, place) for name, place in read_list(path)]
 
     def pair(self, name: str, place: str) -> Pair:
         """The two files of `name`.

@@ -1,13 +1,23 @@
 """PASCAL VOC 2012 segmentation, read from the VOCdevkit layout."""
 
-from functools import partial
 from pathlib import Path
 
-from train.data.builder import Contents, verified_examples
-from train.data.listing import Finder, fingerprint, read_list, resolve_root
+from train.data.archives import Archive
+from train.data.builder import Contents
+from train.data.listing import Finder, resolve_root
 from train.data.masks import voc_palette
+from train.data.published import not_found, paired_contents
 from train.errors import UserError
 
+ARCHIVES = (
+    Archive(
+        file="VOCtrainval_11-May-2012.tar",
+        folder="VOCdevkit/VOC2012",
+        page="http://host.robots.ox.ac.uk/pascal/VOC/voc2012",
+        url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",
+    ),
+)
 CLASS_NAMES = (
     "background",
     "aeroplane",
@@ -32,7 +42,7 @@ CLASS_NAMES = (
     "tvmonitor",
 )
 SPLITS = ("train", "val", "trainval")
-_LISTS = Path("ImageSets", "Segmentation")
+LISTS = Path("ImageSets", "Segmentation")
 
 
 def open_voc2012(root: str | None) -> Contents:
@@ -44,36 +54,23 @@ def open_voc2012(root: str | None) -> Contents:
     Raises:
       UserError: the layout, a list or a listed file is missing.
     """
-    home = _find_home(resolve_root(root, "voc2012"))
+    home = find_home(resolve_root(root, "voc2012"))
     finder = Finder([(home / "JPEGImages", home / "SegmentationClass")])
-    lists = {name: home / _LISTS / f"{name}.txt" for name in SPLITS}
+    lists = {name: home / LISTS / f"{name}.txt" for name in SPLITS}
     splits = {
-        name: [finder.pair(stem, place) for stem, place in read_list(path)]
-        for name, path in lists.items()
-        if path.is_file()
+        name: finder.pairs(path) for name, path in lists.items() if path.is_file()
     }
     if not splits:
         raise UserError(
-            f"{home / _LISTS}: holds no train.txt, val.txt or trainval.txt; "
+            f"{home / LISTS}: holds no train.txt, val.txt or trainval.txt; "
             "unpack the whole VOC 2012 archive"
         )
-    num_classes = len(CLASS_NAMES)
-    return Contents(
-        class_names=CLASS_NAMES,
-        palette=voc_palette(num_classes),
-        splits={
-            name: partial(verified_examples, pairs, num_classes=num_classes)
-            for name, pairs in splits.items()
-        },
-        fingerprint=fingerprint(home, splits),
-    )
+    return paired_contents(home, splits, CLASS_NAMES, voc_palette(len(CLASS_NAMES)))
 
 
-def _find_home(root: Path) -> Path:
+def find_home(root: Path) -> Path:
+    """The folder VOC2012 at or below `root`; UserError if there is none."""
     for home in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
-        if (home / _LISTS).is_dir():
+        if (home / LISTS).is_dir():
             return home
-    raise UserError(
-        f"{root}: no VOCdevkit/VOC2012/{_LISTS} below it; give the folder that holds "
-        "VOCdevkit with --config.data.root=…"
-    )
+    raise not_found(root, f"VOCdevkit/VOC2012/{LISTS}", ARCHIVES)

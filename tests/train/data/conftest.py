@@ -1,12 +1,17 @@
 """Small real files: photographs and masks as annotation tools write them."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
+
+from train.data.dataset import open_named
+from train.errors import UserError
 
 Write = Callable[..., Path]
 
@@ -47,3 +52,65 @@ def indices() -> np.ndarray:
     mask[5:10, 6:13] = 1
     mask[15:, 20:] = 2
     return mask
+
+
+@pytest.fixture
+def write_mat() -> Write:
+    """(path, name, value) -> path of a MATLAB file that holds one variable."""
+
+    def write(path: Path, name: str, value) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scipy.io.savemat(path, {name: value}, do_compression=True)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_list() -> Write:
+    """(path, names) -> path of a list file."""
+
+    def write(path: Path, names) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name}\n" for name in names))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    """(name, opener, root, **sizes) -> the data set, prepared below tmp_path."""
+
+    def prepare_named(name, opener, root, **sizes):
+        openers = {name: partial(opener, sizes=sizes)}
+        records = str(tmp_path / "records")
+        return open_named(name, openers, root=str(root), data_dir=records)
+
+    return prepare_named
+
+
+@pytest.fixture
+def refused(tmp_path, prepare):
+    """Like `prepare`, but returns the one line it fails with, and left nothing."""
+
+    def message(*arguments, **sizes):
+        with pytest.raises(UserError) as error:
+            prepare(*arguments, **sizes)
+        assert list((tmp_path / "records").rglob("*")) == []
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return message
+
+
+@pytest.fixture
+def labels():
+    """(data set, split) -> labels by name."""
+
+    def by_name(dataset, split):
+        source = dataset.source(split)
+        examples = [source[index] for index in range(len(source))]
+        return {example["name"]: example["label"] for example in examples}
+
+    return by_name

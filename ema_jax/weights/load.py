@@ -1,0 +1,97 @@
+"""Weights from the files of PyTorch."""
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+from types import ModuleType
+from typing import Any
+
+from ema_jax.weights.convert import convert_state_dict
+
+SAFETENSORS = ".safetensors"
+
+
+def load_torch(path: str | Path) -> dict[str, Any]:
+    """Variables from a file of PyTorch's; see `convert_state_dict`.
+
+    Args:
+        path: a `.safetensors`, or what `torch.save` wrote (`.pth`, `.pt`), in its zip
+            or its older pickle format. Nothing in a pickle is executed.
+
+    Returns:
+        {"params": …, "batch_stats": …}, with the backbone alone for a ResNet.
+
+    Raises:
+        ValueError: a truncated file, a pickle that holds more than arrays, a file of
+            no known family, or one that does not fit its family.
+        OSError: the file cannot be read.
+        ImportError: PyTorch, or safetensors, is not installed.
+    """
+    with open(path, "rb"):  # libraries have their own errors for a missing file
+        pass
+    read = _read_safetensors if Path(path).suffix == SAFETENSORS else _read_pickle
+    content = read(Path(path))
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, no state dict")
+    try:
+        return convert_state_dict(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    load_file = _import("safetensors.numpy").load_file
+    try:
+        return load_file(path)
+    except Exception as error:  # its own types, and KeyError for a type it lacks
+        raise ValueError(
+            f"{path}: no complete safetensors file ({_reason(error)}); fetch it again"
+        ) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    torch = _import("torch")
+    try:
+        with warnings.catch_warnings():  # of other pickle protocols, also when it reads
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # broken bytes can raise anything
+        reason = _reason(error.__context__ or error)
+        if "GLOBAL" in reason:
+            raise ValueError(
+                f"{path}: holds more than arrays, and reading that could run code "
+                f"({reason}); save its state dict alone, or as {SAFETENSORS}"
+            ) from error
+        raise ValueError(
+            f"{path}: no complete file of PyTorch's ({reason}); fetch it again"
+        ) from error
+    return _to_numpy(content, torch)
+
+
+def _to_numpy(content: Any, torch: ModuleType) -> Any:
+    """The same nested mappings with tensors as arrays."""
+    if isinstance(content, Mapping):
+        return {key: _to_numpy(value, torch) for key, value in content.items()}
+    if isinstance(content, torch.Tensor):
+        content = content.detach()
+        return (content.float() if content.is_floating_point() else content).numpy()
+    return content
+
+
+def _import(name: str) -> ModuleType:
+    """Import when needed: the library itself requires jax and flax alone."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise ImportError(
+            f"reading this file needs {package}; pip install 'ema-jax[torch]'"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first sentence of an error, on one line."""
+    text = str(error).strip() or type(error).__name__
+    return shorten(text.splitlines()[0].partition(". ")[0], 120)

@@ -1,0 +1,66 @@
+"""Shipped configs name a model and a data set that exist, and follow the recipe."""
+
+from pathlib import Path
+
+import pytest
+
+from ema_jax import MODELS
+from train.config import load_config
+from train.data import DATASETS
+from train.limits import check_limits
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[a-z]*.py"))
+NAMES = {
+    *("default", "shapes", "folder", "camvid"),
+    *("voc_r50", "voc_r101", "voc_r152", "voc_r101_256"),
+    *("context_r101", "cocostuff_r101", "cityscapes_r101", "ade20k_r101"),
+    *("voc_test_coco", "voc_test_trainaug", "voc_test_trainval"),
+}
+
+
+def load(name):
+    return load_config(str(CONFIGS[0].with_name(f"{name}.py")))
+
+
+def test_all_are_there():
+    assert {path.stem for path in CONFIGS} >= NAMES
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_model_and_data_exist(path):
+    config = load_config(str(path))
+    check_limits(config)
+    assert config.model.name in MODELS
+    assert config.data.name in DATASETS
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"shapes", "folder", "camvid"}))
+def test_sizes_of_the_recipe(name):
+    config = load(name)
+    assert all(side % 8 == 1 for side in config.data.crop_size)
+    assert config.optimizer.learning_rate == 0.009
+    assert config.data.scales == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+    cityscapes = name == "cityscapes_r101"
+    assert config.batch_size == (8 if cityscapes else 16)
+    assert config.optimizer.ohem_threshold == (0.7 if cityscapes else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "split", "steps"),
+    [
+        ("voc_r50", "voc2012aug", "trainaug", 30_000),
+        ("voc_r101", "voc2012aug", "trainaug", 30_000),
+        ("voc_r152", "voc2012aug", "trainaug", 30_000),
+        ("voc_r101_256", "voc2012aug", "trainaug", 30_000),
+        ("voc_test_coco", "coco_voc", "train", 150_000),
+        ("voc_test_trainaug", "voc2012aug", "trainaug", 30_000),
+        ("voc_test_trainval", "voc2012aug", "trainval", 30_000),
+        ("context_r101", "pascal_context", "train", 30_000),
+        ("cocostuff_r101", "cocostuff10k", "train", 30_000),
+        ("cityscapes_r101", "cityscapes", "train", 80_000),
+    ],
+)
+def test_data_and_length(name, data, split, steps):
+    config = load(name)
+    assert (config.data.name, config.data.train_split) == (data, split)
+    assert config.num_steps == steps

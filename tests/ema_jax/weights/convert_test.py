@@ -1,0 +1,204 @@
+"""State dicts in and out, and every way in which one does not fit."""
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from ema_jax import EMANet
+from ema_jax.weights import (
+    check_shapes,
+    convert_state_dict,
+    export_state_dict,
+    fit_variables,
+    model_options,
+)
+from tests.golden import cases, seeded
+from tests.golden.rebuild_foreign import state_dict
+
+SMALL = cases.Network(
+    stage_sizes=(1, 1, 1, 2), base_width=8, channels=16, num_bases=4, num_classes=5
+)
+RELEASES = {
+    "emanet50": cases.Network(),
+    "emanet152": cases.Network(cases.STAGE_SIZES[152], channels=256),
+    "emanet_conv7": cases.Network((1, 1, 1, 1), stem="conv7", channels=32),
+    "emanet_deep64": cases.Network((1, 1, 1, 1), stem="deep64", channels=32),
+}
+OTHERS = ("mmseg101", "train", "timm_resnet152s", "torchvision_resnet50")
+
+
+def release(network: cases.Network = SMALL) -> dict[str, np.ndarray]:
+    return seeded.state_dict(cases.network_shapes(network))
+
+
+def without(state: dict, prefix: str) -> dict:
+    return {name: x for name, x in state.items() if not name.startswith(prefix)}
+
+
+def shapes(tree: dict) -> dict:
+    return {path: leaf.shape for path, leaf in flatten_dict(tree).items()}
+
+
+def fresh(variables: dict, **options) -> dict:
+    """Variables, all -1, of the model that `variables` fit, with other options."""
+    model = EMANet(**(model_options(variables) | options))
+    image = jax.ShapeDtypeStruct((1, 33, 33, 3), np.float32)
+    leaves = jax.eval_shape(
+        lambda key, x: model.init(key, x, train=False), jax.random.key(0), image
+    )
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, -1.0, np.float32), leaves)
+
+
+def assert_equal(actual: dict, expected: dict) -> None:
+    assert actual.keys() == expected.keys()
+    for name, x in expected.items():
+        np.testing.assert_array_equal(actual[name], x)
+
+
+@pytest.mark.parametrize("name", [*RELEASES, *OTHERS])
+def test_the_round_trip_is_exact(name):
+    state = release(RELEASES[name]) if name in RELEASES else state_dict(name)
+    exported = export_state_dict(convert_state_dict(state))
+    assert_equal(exported, without(state, "fc."))
+    assert all(x.flags.c_contiguous for x in exported.values())
+
+
+@pytest.mark.parametrize("part", ["decode_head.conv_cat", "auxiliary_head"])
+def test_mmseg_parts_are_optional(part):
+    state = without(state_dict("train"), f"{part}.")
+    variables = convert_state_dict(state)
+    assert model_options(variables)["concat_input"] == (part == "auxiliary_head")
+    assert_equal(export_state_dict(variables), state)
+    assert shapes(fresh(variables)) == shapes(variables)
+
+
+def test_options_are_those_of_the_network():
+    network = cases.Network(cases.STAGE_SIZES[101])
+    assert model_options(convert_state_dict(release(network))) == {
+        "stage_sizes": (3, 4, 23, 3),
+        "stem": "deep128",
+        "stem_width": 64,
+        "width": 64,
+        "num_classes": 21,
+        "channels": 512,
+        "hidden_channels": 256,
+        "num_bases": 64,
+        "concat_input": False,
+        "auxiliary_head": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: {"net": x, "step": 30000},
+        lambda x: {"state_dict": x, "meta": {"CLASSES": ("a",)}},
+        lambda x: {f"module.{name}": array for name, array in x.items()},
+        lambda x: {"net": {f"module.{name}": array for name, array in x.items()}},
+        lambda x: x | {"extractor.1.num_batches_tracked": np.array(7)},
+        lambda x: {name: array.astype(np.float64) for name, array in x.items()},
+    ],
+)
+def test_wrappers_and_counters_are_dropped(wrap):
+    variables = convert_state_dict(wrap(release()))
+    assert_equal(export_state_dict(variables), release())
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(variables))
+
+
+def test_each_problem_is_named():
+    state = release()
+    del state["extractor.7.1.bn2.weight"]
+    state |= {
+        "extractor.7.1.se.weight": np.ones(3),
+        "epoch": 3,
+        "extractor.7.1.conv2.weight": np.ones((64, 32, 3, 3)),
+        "fc0.conv.weight": np.ones((17, 256, 3, 3)),
+        "emau.conv1.weight": np.ones((16, 16)),
+        "emau.mu": np.ones((2, 16, 4)),
+        "fc2.bias": np.ones(()),
+    }
+    del state["fc1.0.conv.weight"]
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        convert_state_dict(state)
+    assert str(caught.value) == (
+        "the state dict does not fit; missing: extractor.7.1.bn2.weight, "
+        "fc1.0.conv.weight; not understood: epoch, extractor.7.1.se.weight; "
+        "of another shape: emau.conv1.weight (16, 16), not (O, I, 1, 1), "
+        "emau.mu (2, 16, 4), not (1, C, K), "
+        "extractor.7.1.conv2.weight (64, 32, 3, 3), not (64, 64, 3, 3), "
+        "fc0.conv.weight (17, 256, 3, 3), not (16, 256, 3, 3), "
+        "fc2.bias (), not (C,)"
+    )
+
+
+def test_a_lost_block_or_head_is_named():
+    headless = without(without(release(), "fc"), "emau.")
+    with pytest.raises(ValueError, match=r"missing: emau.conv1.bias.*fc2.weight"):
+        convert_state_dict(headless)
+    with pytest.raises(ValueError, match=r"missing: layer4.0.bn1.bias"):
+        convert_state_dict(without(state_dict("timm_resnet50s"), "layer4.0."))
+
+
+def test_an_unknown_family_is_an_error():
+    with pytest.raises(ValueError, match=r"no known family.*\['w'\]"):
+        convert_state_dict({"w": np.ones(3)})
+    with pytest.raises(ValueError, match="no known family"):
+        convert_state_dict({})
+    psp = without(state_dict("train"), "decode_head.ema_")
+    with pytest.raises(ValueError, match="no known family"):
+        convert_state_dict(psp)
+
+
+def test_another_depth_is_named_leaf_by_leaf():
+    variables = convert_state_dict(release())
+    with pytest.raises(ValueError, match="do not fit the model") as caught:
+        check_shapes(variables, fresh(variables, stage_sizes=(1, 2, 1, 1)))
+    assert "missing: batch_stats/backbone/stage2_block2/conv1/bn/mean, " in str(
+        caught.value
+    )
+    assert "not in the model: batch_stats/backbone/stage4_block2/conv1" in str(
+        caught.value
+    )
+    assert str(caught.value).count("stage4_block2") == 15  # all of the block's leaves
+
+
+def test_another_class_count_drops_the_classifier_on_demand():
+    variables = convert_state_dict(release())
+    model = fresh(variables, num_classes=7)
+    with pytest.raises(
+        ValueError,
+        match=r"classifier/bias \(5,\), not \(7,\), params/head/classifier/kernel "
+        r"\(1, 1, 256, 5\), not \(1, 1, 256, 7\); drop_classifier=True",
+    ):
+        fit_variables(variables, model)
+    fitted = fit_variables(variables, model, drop_classifier=True)
+    assert shapes(fitted) == shapes(model)
+    for path, leaf in flatten_dict(fitted).items():
+        own = flatten_dict(variables)[path]
+        np.testing.assert_array_equal(leaf, -1 if "classifier" in path else own)
+
+
+def test_a_backbone_leaves_the_head():
+    variables = convert_state_dict(release())
+    backbone = {kind: {"backbone": x["backbone"]} for kind, x in variables.items()}
+    fitted = flatten_dict(fit_variables(backbone, fresh(variables)))
+    for path, leaf in flatten_dict(variables).items():
+        own = path[1] == "backbone"
+        np.testing.assert_array_equal(fitted[path], leaf if own else -1)
+    head = {kind: {"head": x["head"]} for kind, x in variables.items()}
+    with pytest.raises(ValueError, match="missing: batch_stats/backbone"):
+        check_shapes(head, fresh(variables))
+
+
+def test_what_has_no_name_is_not_exported():
+    variables = convert_state_dict(release())
+    variables["params"]["head"]["extra"] = np.ones(1)
+    del variables["params"]["head"]["expand"]["bn"]["scale"]
+    with pytest.raises(
+        ValueError,
+        match=r"missing params/head/expand/bn/scale; .* there: params/head/extra",
+    ):
+        export_state_dict(variables)
+    with pytest.raises(ValueError, match="no EMANet"):
+        export_state_dict({"params": {}, "batch_stats": {}})

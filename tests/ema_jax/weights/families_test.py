@@ -1,0 +1,76 @@
+"""Files of each family, converted, against PyTorch's golden values."""
+
+import jax
+import numpy as np
+import pytest
+
+from ema_jax import EMANet, Segmenter
+from ema_jax.weights import convert_state_dict, model_options
+from tests.golden import cases
+from tests.golden.foreign_cases import MMSEG_RUNS, RESNET_RUNS, RESNETS, run_name
+from tests.golden.rebuild import emanet, golden, image, relative_error, variables
+from tests.golden.rebuild_foreign import backbone, state_dict
+
+DEEP = [depth for depth in cases.STAGE_SIZES if depth != 50]
+MMSEG = {"multi_grid": (), "align_corners": False}
+"""What the shapes of OpenMMLab's files do not tell."""
+
+
+def small_logits(model: Segmenter, x: np.ndarray) -> jax.Array:
+    """The logits before the upsampling."""
+    return model.head(model.backbone(x, train=False, mask=None), train=False)
+
+
+def small_auxiliary(model: Segmenter, x: np.ndarray) -> jax.Array:
+    stages = model.backbone(x, train=False, mask=None)
+    return model.auxiliary_head(stages, train=False)
+
+
+# The deep networks run operation by operation: blocks repeat, and each operation
+# compiles once for all of them, where jit would compile every network from the start.
+@pytest.mark.parametrize("depth", DEEP)
+def test_deep_releases_equal_pytorch(depth):
+    [(stride, size)] = cases.EMANET_RUNS[depth]
+    network = cases.Network(stage_sizes=cases.STAGE_SIZES[depth], output_stride=stride)
+    weights = variables(network)
+    logits = emanet(network).apply(weights, image(size), method=small_logits)
+    name = run_name(f"emanet{depth}", stride, size)
+    assert relative_error(logits, golden("emanet")[f"{name}/logits"]) < 1e-4
+
+
+@pytest.mark.parametrize(("stride", "size"), MMSEG_RUNS[50])
+def test_mmseg50_equals_pytorch(stride, size):
+    weights = convert_state_dict(state_dict("mmseg50"))
+    model = EMANet(**model_options(weights), **MMSEG, output_stride=stride)
+    both = jax.jit(lambda x: model.apply(weights, x, train=False, auxiliary=True))(
+        image(size)
+    )
+    step, name = cases.UPSAMPLED_STEP, run_name("mmseg50", stride, size)
+    for logits, key in zip(both, ("upsampled", "upsampled_auxiliary"), strict=True):
+        assert logits.shape == (1, *size, 19)
+        expected = golden("foreign")[f"{name}/{key}"]
+        assert relative_error(logits[:, ::step, ::step], expected) < 1e-4
+
+
+@pytest.mark.parametrize("depth", DEEP)
+def test_deep_mmsegs_equal_pytorch(depth):
+    [(stride, size)] = MMSEG_RUNS[depth]
+    weights = convert_state_dict(state_dict(f"mmseg{depth}"))
+    model = EMANet(**model_options(weights), **MMSEG, output_stride=stride)
+    name = run_name(f"mmseg{depth}", stride, size)
+    for method, key in ((small_logits, "logits"), (small_auxiliary, "auxiliary")):
+        logits = model.apply(weights, image(size), method=method)
+        assert relative_error(logits, golden("foreign")[f"{name}/{key}"]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "size"),
+    [(name, *run) for name, depth in RESNETS.items() for run in RESNET_RUNS[depth]],
+)
+def test_resnets_equal_timm_and_torchvision(name, stride, size):
+    model, weights = backbone(convert_state_dict(state_dict(name)), stride)
+    stages = model.apply(weights, image(size), train=False)
+    for number, stage in enumerate(stages, start=1):
+        key = f"{run_name(name, stride, size)}/stage{number}"
+        actual = cases.sample(np.asarray(stage.x))
+        assert relative_error(actual, golden("foreign")[key]) < 1e-4

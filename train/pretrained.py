@@ -1,0 +1,92 @@
+"""Weights of other projects: to start a training from, or to use as they are."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ema_jax import Segmenter
+from ema_jax.weights import check_shapes, fit_variables, load_torch
+from train.errors import UserError
+from train.mesh import replicated
+from train.state import TrainState, init_variables
+
+RANDOM = "random"
+
+log = logging.getLogger("ema_jax")
+
+
+def start_from(config: ConfigDict, state: TrainState, mesh: Mesh) -> TrainState:
+    """The fresh state, with the weights that `config.model.pretrained` names.
+
+    Raises:
+        UserError: nothing is named, or a file that cannot be read or does not fit.
+    """
+    source = config.model.pretrained
+    if not source:
+        raise UserError(
+            "config.model.pretrained is not set; give a file of weights, or "
+            f"{RANDOM!r} to start from random ones"
+        )
+    if source == RANDOM:
+        log.info("starting from random weights, as config.model.pretrained says")
+        return state
+    field = f"config.model.pretrained={source}"
+    try:
+        variables = fit_variables(
+            read_weights(source, field),
+            state.variables,
+            drop_classifier=config.model.drop_classifier,
+        )
+    except ValueError as error:
+        raise UserError(f"{field}: {error}") from error
+    log.info("starting from the weights of %s", source)
+    variables = jax.device_put(variables, replicated(mesh))
+    return dataclasses.replace(
+        state, params=variables["params"], batch_stats=variables["batch_stats"]
+    )
+
+
+def read_weights(path: str, field: str) -> dict[str, Any]:
+    """Variables of a foreign file; `field` is where the user named it."""
+    try:
+        return load_torch(path)
+    except OSError as error:
+        raise UserError(f"{field}: cannot be read ({error.strerror})") from error
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{field}: {error}") from error
+
+
+def count_classes(variables: Mapping[str, Any], path: str) -> int:
+    """Classes that the classifier of foreign variables tells apart.
+
+    Raises:
+        UserError: the file holds a backbone alone.
+    """
+    try:
+        return variables["params"]["head"]["classifier"]["kernel"].shape[-1]
+    except KeyError:
+        raise UserError(
+            f"--weights={path} holds a backbone alone; train with "
+            f"--config.model.pretrained={path}"
+        ) from None
+
+
+def place_weights(
+    variables: Mapping[str, Any], model: Segmenter, mesh: Mesh, path: str
+) -> dict[str, Any]:
+    """Foreign variables on the devices, once they are known to be the model's.
+
+    Raises:
+        UserError: another depth, width or stem; names every leaf that does not fit.
+    """
+    wanted = jax.eval_shape(lambda: init_variables(model, seed=0))
+    try:
+        check_shapes(variables, wanted)
+    except ValueError as error:
+        raise UserError(f"--weights={path}: {error}") from error
+    return jax.device_put(dict(variables), replicated(mesh))
