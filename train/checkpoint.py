@@ -31,20 +31,30 @@ class Checkpoints:
     never taken for a checkpoint.
     """
 
-    def __init__(self, workdir: str, *, keep_last: int = 1, keep_best: int = 1):
-        """Open the checkpoints of `workdir`, which need not exist.
+    def __init__(
+        self,
+        workdir: str,
+        *,
+        keep_last: int = 1,
+        keep_best: int = 1,
+        read_only: bool = False,
+    ):
+        """Open the checkpoints of `workdir`, which need not exist to be written.
 
         Raises:
             UserError: the workdir cannot be written.
         """
         self.workdir = workdir
         directory = epath.Path(workdir).absolute() / "checkpoints"
-        _make_directory(directory)
+        if not read_only:
+            _make_directory(directory)
         best = BestN(
             get_metric_fn=_metric, n=keep_best, keep_checkpoints_without_metrics=False
         )
         options = ocp.CheckpointManagerOptions(
             best_fn=_metric,
+            create=not read_only,
+            read_only=read_only,
             preservation_policy=AnyPreservationPolicy([LatestN(keep_last), best]),
         )
         self._manager = ocp.CheckpointManager(

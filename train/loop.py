@@ -25,7 +25,7 @@ from train.optimizer import make_schedule
 from train.report import Report
 from train.restore import build
 from train.resume import init_or_restore
-from train.state import TrainState
+from train.state import TrainState, all_finite
 from train.step import StepMetrics, make_train_step
 from train.validation import Validation
 
@@ -46,8 +46,8 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
     """
     with contextlib.ExitStack() as stack:
         training = Training(config, workdir, stack)
-        state = training.run()
-        summary = training.summary(state)
+        state, result = training.run()
+        summary = training.summary(state, result)
     log.info(summary)  # once the last checkpoint is on disk
     return state
 
@@ -93,14 +93,15 @@ class Training:
         )
         stack.callback(self.report.close)
 
-    def run(self) -> TrainState:
-        """Take every remaining step."""
+    def run(self) -> tuple[TrainState, Scores | None]:
+        """Take every remaining step; the scores of the last one, if any remained."""
         config, state = self.config, self.state
         first = int(state.step)
         if first:
             self.report.line(f"resuming {self.workdir} from step {first}")
         batches = load_batches(config, self.source, self.first_batch)
         previous: StepMetrics | None = None
+        result: Scores | None = None
         for step in range(first + 1, config.num_steps + 1):
             batch = to_devices(next(batches), self.sharding)
             state, metrics = self.train_step(state, batch)
@@ -115,19 +116,25 @@ class Training:
                 self.check_finite(step, metrics)
                 self.report.interval(step, float(self.schedule(step - 1)))
             if saves:
-                self.keep(state, self.evaluate(step, state) if evaluates else None)
-        return state
+                result = self.evaluate(step, state) if evaluates else None
+                self.keep(state, result)
+        return state, result
 
     def check_finite(self, step: int, metrics: StepMetrics) -> None:
         """Stop, keeping the last good checkpoint, when a figure is not finite."""
         loss, norm = float(metrics.loss), float(metrics.gradient_norm)
         if math.isfinite(loss) and math.isfinite(norm):
             return
+        raise self.diverged(
+            f"step {step}: the loss is {loss}, the gradient norm {norm}"
+        )
+
+    def diverged(self, what: str) -> UserError:
+        """The error that says what is kept, and what to change."""
         steps = self.checkpoints.steps()
         kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "none kept"
-        raise UserError(
-            f"step {step}: the loss is {loss} and the gradient norm {norm}; {kept} in "
-            f"{self.workdir}; lower config.optimizer.learning_rate "
+        return UserError(
+            f"{what}; {kept} in {self.workdir}; lower config.optimizer.learning_rate "
             f"(now {self.config.optimizer.learning_rate}) or check the data"
         )
 
@@ -147,13 +154,18 @@ class Training:
         return result
 
     def keep(self, state: TrainState, result: Scores | None) -> None:
-        """Save a checkpoint, scored if there was an evaluation."""
+        """Save a checkpoint, scored if there was an evaluation.
+
+        The loss of a step is that of the parameters before it: these are looked at too.
+        """
+        if not all_finite(state):
+            raise self.diverged(f"step {int(state.step)}: the update is not finite")
         mean_iou = None if result is None else result.mean_iou
         self.checkpoints.save(state, self.config, self.classes.to_json(), mean_iou)
 
-    def summary(self, state: TrainState) -> str:
+    def summary(self, state: TrainState, result: Scores | None) -> str:
         """The table of scores of the final state, and where everything is."""
-        result = self.validation.scores(state.variables)
+        result = result or self.validation.scores(state.variables)
         folder = Path(self.workdir)
         return "\n".join(
             [

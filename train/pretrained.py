@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,8 +20,12 @@ RANDOM = "random"
 log = logging.getLogger("ema_jax")
 
 
-def start_from(config: ConfigDict, state: TrainState, mesh: Mesh) -> TrainState:
-    """The fresh state, with the weights that `config.model.pretrained` names.
+def start_from(
+    config: ConfigDict, init: Callable[[], TrainState], mesh: Mesh
+) -> TrainState:
+    """A fresh state, with the weights that `config.model.pretrained` names.
+
+    They are read before `init` compiles anything.
 
     Raises:
         UserError: nothing is named, or a file that cannot be read or does not fit.
@@ -34,17 +38,18 @@ def start_from(config: ConfigDict, state: TrainState, mesh: Mesh) -> TrainState:
         )
     if source == RANDOM:
         log.info("starting from random weights, as config.model.pretrained says")
-        return state
+        return init()
     field = f"config.model.pretrained={source}"
+    weights = read_weights(source, field)
+    log.info("starting from the weights of %s", source)
+    state = init()
     try:
         variables = fit_variables(
-            read_weights(source, field),
-            state.variables,
-            drop_classifier=config.model.drop_classifier,
+            weights, state.variables, drop_classifier=config.model.drop_classifier
         )
     except ValueError as error:
-        raise UserError(f"{field}: {error}") from error
-    log.info("starting from the weights of %s", source)
+        text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
+        raise UserError(f"{field}: {text}") from error
     variables = jax.device_put(variables, replicated(mesh))
     return dataclasses.replace(
         state, params=variables["params"], batch_stats=variables["batch_stats"]

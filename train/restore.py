@@ -118,7 +118,7 @@ def load_trained(
         raise UserError(f"--workdir={workdir} does not exist; train first")
     if not (Path(workdir) / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoint; train first")
-    checkpoints = Checkpoints(workdir)
+    checkpoints = Checkpoints(workdir, read_only=True)
     try:
         step = checkpoints.find(which)
         saved_config, described = checkpoints.describe(step)

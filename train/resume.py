@@ -39,7 +39,7 @@ def init_or_restore(
             lambda: init_state(model, optimizer, config.seed),
             out_shardings=replicated(mesh),
         )
-        return start_from(config, init(), mesh), 0
+        return start_from(config, init, mesh), 0
     saved_config, saved_classes = checkpoints.describe(steps[-1])
     check_same(checkpoints.workdir, saved_config, config)
     count, saved_count = len(classes.names), len(saved_classes["names"])

@@ -31,6 +31,13 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
+@jax.jit
+def all_finite(state: TrainState) -> jax.Array:
+    """Whether every number of the state is finite."""
+    leaves = jax.tree.leaves(state)
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
 def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
     """Random parameters and initial statistics."""
     images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size
