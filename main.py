@@ -44,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
     for command in (evaluate, predict):
         add_network_options(command)
 
-    convert = add("convert", "rewrite the weights of other projects as safetensors")
-    convert.add_argument("file", help="a .pth, .pt or .safetensors")
+    convert = add("convert", "write weights as safetensors, by the released names")
+    convert.add_argument("source", help="a .pth, .pt or .safetensors, or a workdir")
     convert.add_argument("output", help="a .safetensors to write")
     return root
 
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.command == "convert":
         if overrides:
             raise UserError(f"{overrides[0]} is no option of convert; see --help")
-        return run_convert(options.file, options.output)
+        return run_convert(options.source, options.output)
     trained = load(
         options.workdir,
         options.checkpoint,

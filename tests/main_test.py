@@ -726,3 +726,14 @@ def test_weights_that_cannot_be_read(refused_at_once, config_file, tmp_path, opt
 def test_weights_need_a_config(refused_at_once):
     message = refused_at_once("evaluate", "--weights=emanet.pth")
     assert "give --config too" in message
+
+
+def test_a_trained_network_starts_another(workdir, config_file, tmp_path, capsys):
+    weights = tmp_path / "weights.safetensors"
+    assert main.main(["convert", workdir, str(weights)]) == 0
+    assert "0.9" in capsys.readouterr().out  # million parameters
+    network = ["--weights", str(weights), "--config", config_file]
+    assert main.main(["evaluate", *network]) == 0
+    by_weights = capsys.readouterr().out.splitlines()[1:]
+    assert main.main(["evaluate", "--workdir", workdir]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == by_weights

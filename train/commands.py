@@ -1,9 +1,10 @@
 """The commands behind `main.py`, one function each."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from train.config import load_config
-from train.convert import convert
+from train.convert import convert, save_weights
 from train.data import open_dataset
 from train.errors import UserError
 from train.loop import train
@@ -59,6 +60,9 @@ def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
         raise UserError("; ".join(problems))
 
 
-def run_convert(file: str, output: str) -> None:
-    """Rewrite foreign weights as safetensors."""
-    print(convert(file, output))
+def run_convert(source: str, output: str) -> None:
+    """Write foreign weights, or a workdir's best checkpoint, as safetensors."""
+    if Path(source).is_dir():
+        print(save_weights(load_trained(source).variables, output))
+    else:
+        print(convert(source, output))

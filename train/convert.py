@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from safetensors.numpy import save
@@ -29,15 +31,28 @@ def convert(file: str, output: str) -> str:
     Raises:
         UserError: a file that cannot be read or written, or is not of a known family.
     """
-    if not output.endswith(SUFFIX):
-        raise UserError(f"{output} is no name for the weights; end it in {SUFFIX}")
     try:
         variables = load_torch(file)
-        arrays = export_state_dict(variables)
     except (ValueError, ImportError) as error:
         raise UserError(str(error)) from error
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror})") from error
+    return save_weights(variables, output)
+
+
+def save_weights(variables: Mapping[str, Any], output: str) -> str:
+    """Write variables of ours as `.safetensors`; see `convert`.
+
+    Raises:
+        UserError: a network whose parameters have no foreign names, or an output that
+            cannot be written.
+    """
+    if not output.endswith(SUFFIX):
+        raise UserError(f"{output} is no name for the weights; end it in {SUFFIX}")
+    try:
+        arrays = export_state_dict(variables)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     try:
         _write(Path(output), save(arrays))
     except OSError as error:
