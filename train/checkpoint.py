@@ -89,7 +89,7 @@ class Checkpoints:
         classes: dict[str, Any],
         mean_iou: float | None = None,
     ) -> None:
-        """Start writing a checkpoint; it is complete after `wait` or `close`."""
+        """Start writing a checkpoint; it is complete after `close`."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return

@@ -2,6 +2,7 @@
 
 import jax
 import optax
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -53,7 +54,7 @@ def init_or_restore(
 
 def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
     """Raise a UserError that names the first field in which a resumed run differs."""
-    old, new = _flatten(saved), _flatten(config)
+    old, new = (flatten_dict(c.to_dict(), sep=".") for c in (saved, config))
     for name in sorted(old.keys() | new.keys()):
         if name.removeprefix("model.") in ONLY_AT_START:
             continue
@@ -64,13 +65,3 @@ def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
                 f"{old.get(name)!r}, not {new.get(name)!r}; "
                 "choose another workdir, or that value"
             )
-
-
-def _flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
