@@ -47,23 +47,41 @@ def model() -> ConfigDict:
     # Share of the old running statistics that batch normalisation keeps each step.
     # Lower it for short trainings: the statistics need several times 1/(1-decay) steps.
     config.bn_decay = 0.9997
-    # K, the number of bases.
+    # A second head on the third stage, for the auxiliary loss of a training.
+    config.auxiliary_head = placeholder(bool)
+    # The rest are options of some models alone; giving one to another is an error.
+    # EM attention (the NMF of "hamburger_…" has some of the same names):
+    # K, the number of bases, of each head; heads split the channels.
     config.num_bases = placeholder(int)
-    # T, the EM iterations in training, and in evaluation (None: the same).
-    config.num_iters = 3
+    config.num_heads = placeholder(int)
+    # T, the EM iterations in training, 3 as published, and in evaluation, the same.
+    config.num_iters = placeholder(int)
     config.eval_iters = placeholder(int)
-    # How the initial bases are kept: "moving_average" with this decay, "gradient"
-    # (trained) or "none" (fixed).
-    config.bases_update = "moving_average"
-    config.bases_decay = 0.9
+    # How the initial bases are kept: "moving_average" with this decay, 0.9 as
+    # published, "gradient" (trained) or "none" (fixed).
+    config.bases_update = placeholder(str)
+    config.bases_decay = placeholder(float)
+    # L2-normalise the mean of the batch before the moving average (OpenMMLab), or the
+    # average itself; keep images that are not finite out of it.
+    config.normalize_batch_mean = placeholder(bool)
+    config.renormalize_average = placeholder(bool)
+    config.skip_non_finite = placeholder(bool)
     # "dot" or "gaussian".
-    config.kernel = "dot"
+    config.kernel = placeholder(str)
     # Normalisation of the bases after each M step: "l2", "layer" or "none".
-    config.normalization = "l2"
-    # Gradient through EM: "stop" (as published), "last_step" or "unroll".
-    config.gradient = "stop"
-    # λ, the inverse temperature of the E step.
-    config.temperature = 1.0
+    config.normalization = placeholder(str)
+    # Gradient through EM: "stop" (as published), "last_step", "unroll", "implicit".
+    config.gradient = placeholder(str)
+    # "soft" responsibilities, or "hard" ones: each pixel to one basis.
+    config.assignment = placeholder(str)
+    # λ, the inverse temperature of the E step, 1 as published; learned from there.
+    config.temperature = placeholder(float)
+    config.learn_temperature = placeholder(bool)
+    # The DeepLabs: the branch of the pyramid that sees the mean over the image.
+    config.image_pooling = placeholder(bool)
+    # PSANet: side of its over-complete map, 2n-1 for crops of side 16n-15 at output
+    # stride 8; 65 for 513.
+    config.map_size = placeholder(int)
     return config
 
 
@@ -103,6 +121,8 @@ def optimizer() -> ConfigDict:
     config.weight_decay = 1e-4
     # Factor on the rate of all biases.
     config.bias_rate = 2.0
+    # Weight of the auxiliary loss, of models that have an auxiliary head.
+    config.auxiliary_weight = 0.4
     # Mean of the loss over "all" pixels, ignored ones counting zero, or "valid" ones.
     config.pixel_mean = "all"
     # Online hard example mining: only pixels whose class has a lower probability than

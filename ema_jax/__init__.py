@@ -2,16 +2,24 @@
 
 from ema_jax.em import EMAttention, em_attention
 from ema_jax.emau import EMAU
+from ema_jax.mixture import em_trace, mixture_log_likelihood
 from ema_jax.models import MODELS
+from ema_jax.networks import ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
 from ema_jax.resnet import ResNet
-from ema_jax.segmenter import EMANet, Segmenter
+from ema_jax.segmenter import Segmenter
 
 __all__ = [
     "EMAU",
     "MODELS",
+    "ContextNet",
+    "DeepLabV3",
+    "DeepLabV3Plus",
     "EMANet",
     "EMAttention",
+    "PSANet",
     "ResNet",
     "Segmenter",
     "em_attention",
+    "em_trace",
+    "mixture_log_likelihood",
 ]

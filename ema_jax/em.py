@@ -11,16 +11,24 @@ Li et al., "Expectation-Maximization Attention Networks for Semantic Segmentatio
 ICCV 2019, https://arxiv.org/abs/1907.13426
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-Kernel = Literal["dot", "gaussian"]
-Normalization = Literal["l2", "layer", "none"]
-Gradient = Literal["stop", "last_step", "unroll"]
-Implementation = Literal["xla"]
+from ema_jax.fixed_point import fixed_point, repeat
+from ema_jax.options import (
+    Assignment,
+    AxisName,
+    Gradient,
+    Implementation,
+    Kernel,
+    Normalization,
+    axis_names,
+    check_choices,
+    check_shapes,
+)
 
 EPSILON = 1e-6
 
@@ -45,6 +53,7 @@ def expectation(
     *,
     temperature: float | Array = 1.0,
     kernel: Kernel = "dot",
+    assignment: Assignment = "soft",
     mask: Array | None = None,
 ) -> Array:
     """Responsibility of every basis for every token (the E step).
@@ -57,6 +66,8 @@ def expectation(
         bases: (K, C), or (..., K, C) for bases of each batch element.
         temperature: λ, the inverse temperature.
         kernel: "dot" or "gaussian".
+        assignment: "soft", or "hard": one for the most responsible basis and zero for
+            the others, with the gradient of "soft" (straight through).
         mask: (..., N), true where a token exists; the others get zeros.
 
     Returns:
@@ -68,17 +79,34 @@ def expectation(
         Array([[1., 0.],
                [0., 1.]], dtype=float32)
     """
-    similarity = jnp.einsum("...nc,...kc->...nk", x, bases)
-    if kernel == "gaussian":  # ‖x‖² is the same for every basis: softmax drops it
-        similarity -= jnp.sum(jnp.square(bases), axis=-1)[..., None, :] / 2
-    responsibilities = jax.nn.softmax(temperature * similarity, axis=-1)
+    score = similarity(x, bases, kernel)
+    responsibilities = jax.nn.softmax(temperature * score, axis=-1)
+    if assignment == "hard":
+        largest = jnp.argmax(score, axis=-1)
+        nearest = jax.nn.one_hot(largest, bases.shape[-2], dtype=score.dtype)
+        responsibilities += lax.stop_gradient(nearest - responsibilities)
     if mask is not None:
         responsibilities = jnp.where(mask[..., None], responsibilities, 0)
     return responsibilities
 
 
+def similarity(x: Array, bases: Array, kernel: Kernel) -> Array:
+    """Score of every basis for every token: `x·μ` or, "gaussian", `x·μ - ‖μ‖²/2`.
+
+    The latter is `-‖x-μ‖²/2` but for ‖x‖²/2, which a softmax over the bases drops.
+    """
+    score = jnp.einsum("...nc,...kc->...nk", x, bases)
+    if kernel == "gaussian":
+        score -= jnp.sum(jnp.square(bases), axis=-1)[..., None, :] / 2
+    return score
+
+
 def maximization(
-    x: Array, responsibilities: Array, *, normalization: Normalization = "l2"
+    x: Array,
+    responsibilities: Array,
+    *,
+    normalization: Normalization = "l2",
+    axis_name: AxisName | None = None,
 ) -> Array:
     """Bases that explain the tokens best, given responsibilities (the M step).
 
@@ -89,6 +117,8 @@ def maximization(
         responsibilities: (..., N, K).
         normalization: "l2" divides by `ε + ‖μ_k‖₂`; "layer" subtracts the mean and
             divides by `ε +` the standard deviation; "none" leaves the means.
+        axis_name: mapped axis over which the tokens are split, if any. Its devices
+            exchange K·(C+1) numbers.
 
     Returns:
         Bases, (..., K, C).
@@ -98,20 +128,29 @@ def maximization(
         >>> maximization(x, jnp.ones((2, 1)), normalization="none").round(3)
         Array([[2., 0.]], dtype=float32)
     """
+    total = jnp.einsum("...nk,...nc->...kc", responsibilities, x)
     weight = jnp.sum(responsibilities, axis=-2)[..., None]
-    bases = jnp.einsum("...nk,...nc->...kc", responsibilities, x) / (EPSILON + weight)
-    return normalize(bases, normalization)
+    if axis_name is not None:
+        both = lax.psum(jnp.concatenate([total, weight], axis=-1), axis_name)
+        total, weight = both[..., :-1], both[..., -1:]
+    return normalize(total / (EPSILON + weight), normalization)
 
 
 def normalize(bases: Array, normalization: Normalization) -> Array:
     """Normalise each basis over its channels; see `maximization`."""
+    if normalization == "none":
+        return bases
     if normalization == "l2":
-        norm = jnp.linalg.norm(bases, axis=-1, keepdims=True)
-        return bases / (EPSILON + norm)
-    if normalization == "layer":
-        centred = bases - jnp.mean(bases, axis=-1, keepdims=True)
-        return centred / (EPSILON + jnp.std(bases, axis=-1, keepdims=True))
-    return bases
+        return bases / (EPSILON + _root(jnp.sum(jnp.square(bases), -1, keepdims=True)))
+    centred = bases - jnp.mean(bases, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    return centred / (EPSILON + _root(variance))
+
+
+def _root(square: Array) -> Array:
+    """Square root whose gradient at zero is zero: a basis without tokens is zero."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
 def reconstruct(responsibilities: Array, bases: Array) -> Array:
@@ -124,6 +163,40 @@ def reconstruct(responsibilities: Array, bases: Array) -> Array:
     return jnp.einsum("...nk,...kc->...nc", responsibilities, bases)
 
 
+def em_step(
+    x: Array,
+    bases: Array,
+    *,
+    temperature: float | Array = 1.0,
+    kernel: Kernel = "dot",
+    normalization: Normalization = "l2",
+    assignment: Assignment = "soft",
+    mask: Array | None = None,
+    axis_name: AxisName | None = None,
+) -> tuple[Array, Array]:
+    """One EM iteration: `Z = E(x, μ)`, then `μ' = M(x, Z)`; returns (μ', Z).
+
+    The arguments are those of `em_attention`; nothing is converted.
+
+    Example:
+        >>> bases, responsibilities = em_step(jnp.eye(3), jnp.eye(3)[:2])
+        >>> bases.shape, responsibilities.shape
+        ((2, 3), (3, 2))
+    """
+    responsibilities = expectation(
+        x,
+        bases,
+        temperature=temperature,
+        kernel=kernel,
+        assignment=assignment,
+        mask=mask,
+    )
+    bases = maximization(
+        x, responsibilities, normalization=normalization, axis_name=axis_name
+    )
+    return bases, responsibilities
+
+
 def em_attention(
     x: Array,
     bases: Array,
@@ -133,7 +206,9 @@ def em_attention(
     kernel: Kernel = "dot",
     normalization: Normalization = "l2",
     gradient: Gradient = "stop",
+    assignment: Assignment = "soft",
     mask: Array | None = None,
+    axis_name: AxisName | None = None,
     implementation: Implementation | None = None,
 ) -> EMAttention:
     """Replace tokens by their projection on bases found by EM iterations.
@@ -144,15 +219,20 @@ def em_attention(
 
     Args:
         x: tokens, (..., N, C), any floating type.
-        bases: initial bases μ⁰, (K, C), or (..., K, C) for one set per batch element.
+        bases: initial bases μ⁰, (K, C), or (..., K, C), whose leading axes broadcast
+            against those of x: one set per batch element, or per head.
         num_iters: T ≥ 1; a traced integer is allowed unless `gradient="unroll"`.
         temperature: λ of the E step.
         kernel: "dot" or "gaussian"; see `expectation`.
         normalization: "l2", "layer" or "none"; see `maximization`.
         gradient: what the backward pass sees. "stop": nothing, as in the published
             code. "last_step": the last iteration. "unroll": every iteration.
+            "implicit": the fixed point of EM, by the implicit function theorem, at a
+            memory that does not grow with T; exact where EM has converged.
+        assignment: "soft" or "hard"; see `expectation`.
         mask: (..., N), true where a token exists. The others get no responsibility,
             weigh nothing in any sum and come back as zeros.
+        axis_name: mapped axis over which the tokens are split; see `maximization`.
         implementation: None chooses; "xla" is the reference.
 
     Returns:
@@ -168,65 +248,65 @@ def em_attention(
         >>> features.shape, mu.shape, z.shape
         ((2, 100, 8), (2, 4, 8), (2, 100, 4))
     """
-    _check(x, bases, num_iters, mask)
-    for name, value, options in (
-        ("kernel", kernel, Kernel),
-        ("normalization", normalization, Normalization),
-        ("gradient", gradient, Gradient),
-    ):
-        check_option(name, value, get_args(options))
-    check_option("implementation", implementation, (None, *get_args(Implementation)))
-
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    tokens = x.astype(dtype)
-    if mask is not None:  # 0 · NaN is NaN: absent tokens must not reach a sum
-        tokens = jnp.where(mask[..., None], tokens, 0)
+    check_shapes(x, bases, num_iters, mask)
+    check_choices(
+        kernel=kernel,
+        normalization=normalization,
+        gradient=gradient,
+        assignment=assignment,
+        implementation=implementation,
+    )
+    tokens, bases = prepare(x, bases, mask, axis_name)
+    theta = tokens, temperature, mask
     if gradient == "stop":
-        tokens, bases = lax.stop_gradient((tokens, bases))
-        temperature = lax.stop_gradient(temperature)
+        bases, theta = lax.stop_gradient((bases, theta))
 
-    def iterate(tokens: Array, bases: Array) -> tuple[Array, Array]:
-        responsibilities = expectation(
-            tokens, bases, temperature=temperature, kernel=kernel, mask=mask
+    def step(
+        bases: Array, tokens: Array, temperature: float | Array, mask: Array | None
+    ) -> tuple[Array, Array]:
+        return em_step(
+            tokens,
+            bases,
+            temperature=temperature,
+            kernel=kernel,
+            normalization=normalization,
+            assignment=assignment,
+            mask=mask,
+            axis_name=axis_name,
         )
-        bases = maximization(tokens, responsibilities, normalization=normalization)
-        return bases, responsibilities
 
-    shape = (*x.shape[:-2], *bases.shape[-2:])
-    bases = jnp.broadcast_to(bases.astype(dtype), shape)
-    early = tokens if gradient == "unroll" else lax.stop_gradient(tokens)
-    bases = lax.fori_loop(0, num_iters - 1, lambda _, mu: iterate(early, mu)[0], bases)
-    if gradient == "last_step":
-        bases = lax.stop_gradient(bases)
-    bases, responsibilities = iterate(tokens, bases)
+    def update(bases: Array, *theta: Any) -> Array:
+        return step(bases, *theta)[0]
+
+    if gradient == "unroll":
+        bases = repeat(update, bases, num_iters - 1, *theta)
+    elif gradient == "implicit":
+        bases = fixed_point(update, bases, num_iters - 1, *theta)
+    else:  # "last_step": nothing of the early iterations is seen
+        early, stopped = lax.stop_gradient((bases, theta))
+        bases = repeat(update, early, num_iters - 1, *stopped)
+    bases, responsibilities = step(bases, *theta)
     features = reconstruct(responsibilities, bases).astype(x.dtype)
     return EMAttention(features, bases, responsibilities)
 
 
-def check_option(name: str, value: object, options: tuple[object, ...]) -> None:
-    """Raise a ValueError that lists the options unless `value` is one of them."""
-    if value not in options:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {options}")
+def prepare(
+    x: Array, bases: Array, mask: Array | None, axis_name: AxisName | None = None
+) -> tuple[Array, Array]:
+    """Tokens and bases as EM takes them: float32 or wider, one shape of leading axes.
 
-
-def _check(x: Array, bases: Array, num_iters: int | Array, mask: Array | None) -> None:
-    if x.ndim < 2:
-        raise ValueError(f"x has shape {x.shape}; give tokens as (..., N, C)")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x has type {x.dtype}; convert it to a floating type")
-    if bases.ndim < 2 or bases.shape[-1] != x.shape[-1]:
-        raise ValueError(
-            f"bases of shape {bases.shape} do not fit x of shape {x.shape}; "
-            f"give (K, {x.shape[-1]}) or (..., K, {x.shape[-1]})"
-        )
-    if bases.ndim > 2 and bases.shape[:-2] != x.shape[:-2]:
-        raise ValueError(
-            f"bases of shape {bases.shape} have other leading axes than x, {x.shape}; "
-            f"give (K, C) or {(*x.shape[:-2], 'K', 'C')}"
-        )
-    if mask is not None and mask.shape != x.shape[:-1]:
-        raise ValueError(
-            f"mask has shape {mask.shape}; x of shape {x.shape} needs {x.shape[:-1]}"
-        )
-    if isinstance(num_iters, int) and num_iters < 1:
-        raise ValueError(f"num_iters={num_iters}; give at least 1")
+    Absent tokens become zeros: 0 · NaN is NaN, so what they hold must not reach a sum.
+    Under `shard_map` the bases vary over the same axes as x, but for `axis_name`, over
+    which an M step sums: a loop wants them to begin as they go on.
+    """
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    tokens = x.astype(dtype)
+    if mask is not None:
+        tokens = jnp.where(mask[..., None], tokens, 0)
+    shape = (*x.shape[:-2], *bases.shape[-2:])
+    bases = jnp.broadcast_to(bases.astype(dtype), shape)
+    varying, already = (
+        jax.typeof(array).manual_axis_type.varying for array in (tokens, bases)
+    )
+    missing = tuple(varying - already - set(axis_names(axis_name)))
+    return tokens, lax.pcast(bases, missing, to="varying") if missing else bases

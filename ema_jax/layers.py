@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.batch_norm import BatchNorm
+from ema_jax.options import AxisName
+
 Initializer = Callable[..., Array]
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -62,22 +65,16 @@ def batch_norm(
     dtype: DTypeLike,
     *,
     train: bool,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
+    scale_init: Initializer = nn.initializers.ones,
     name: str,
-) -> nn.BatchNorm:
-    """Batch normalisation with ε of 1e-5; statistics keep `decay` of the old value.
+) -> BatchNorm:
+    """Batch normalisation; statistics keep `decay` of the old value.
 
     Under `jax.jit` with a sharded batch the statistics are those of the global batch;
     under `shard_map` or `pmap`, of the axis named `axis_name`.
     """
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=decay,
-        epsilon=1e-5,
-        dtype=dtype,
-        axis_name=axis_name,
-        name=name,
-    )
+    return BatchNorm(train, decay, axis_name, dtype, scale_init, name=name)
 
 
 def subsample_mask(mask: Array | None, stride: int) -> Array | None:

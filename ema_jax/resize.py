@@ -42,6 +42,45 @@ def interpolation_matrix(
     return np.maximum(0, 1 - distance).astype(np.float32)
 
 
+def interpolation_matrices(
+    sizes: Array,
+    new_sizes: Array,
+    shape: tuple[int, int],
+    *,
+    align_corners: bool = True,
+    mirror: bool = False,
+) -> Array:
+    """`interpolation_matrix` of every image of a batch, all on one canvas.
+
+    Args:
+        sizes, new_sizes: (B,), samples of each image before and after.
+        shape: samples of the canvas after and before.
+        align_corners: as in `interpolation_matrix`.
+        mirror: first reverse each image within its size.
+
+    Returns:
+        (B, *shape), float32; rows beyond a new size continue the last one.
+
+    Example:
+        >>> sizes, new_sizes = jnp.array([2, 1]), jnp.array([3, 2])
+        >>> interpolation_matrices(sizes, new_sizes, (3, 2))[0]
+        Array([[1. , 0. ],
+               [0.5, 0.5],
+               [0. , 1. ]], dtype=float32)
+    """
+    size = jnp.maximum(sizes, 1).astype(jnp.float32)[:, None]
+    new_size = jnp.maximum(new_sizes, 1).astype(jnp.float32)[:, None]
+    output = jnp.arange(shape[0])
+    if align_corners:
+        source = output * ((size - 1) / jnp.maximum(new_size - 1, 1))
+    else:
+        source = (output + 0.5) * size / new_size - 0.5
+    source = jnp.clip(source, 0, size - 1)
+    source = size - 1 - source if mirror else source
+    distance = jnp.abs(source[:, :, None] - jnp.arange(shape[1]))
+    return jnp.maximum(0, 1 - distance)
+
+
 def resize_bilinear(
     x: Array, shape: tuple[int, int], *, align_corners: bool = True
 ) -> Array:
@@ -68,27 +107,51 @@ def resize_bilinear(
         interpolation_matrix(size, new_size, align_corners=align_corners)
         for size, new_size in zip(x.shape[-3:-1], shape, strict=True)
     )
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    # Columns first: the wide intermediate is then made once, along the rows.
-    # Full precision: accelerators would round the values to 8 or 10 bits by default.
-    exact = lax.Precision.HIGHEST
-    x_hWc = jnp.einsum("...hwc,Ww->...hWc", x.astype(dtype), columns, precision=exact)
-    x_HWc = jnp.einsum("...hWc,Hh->...HWc", x_hWc, rows, precision=exact)
-    return x_HWc.astype(x.dtype)
+    return _interpolate(x, rows, columns)
 
 
-def resize_align_corners(x: Array, shape: tuple[int, int]) -> Array:
-    """Bilinear resize of (..., H, W, C) to `shape`, corner pixels coinciding.
+def resize_each(
+    x: Array,
+    sizes: Array,
+    new_sizes: Array,
+    shape: tuple[int, int],
+    *,
+    align_corners: bool = True,
+    mirror: bool = False,
+) -> Array:
+    """`resize_bilinear` of each image of a batch from its size to its new one.
+
+    Args:
+        x: (B, h, w, C); the images lie at the top left.
+        sizes, new_sizes: (B, 2), heights and widths before and after.
+        shape: H and W of the new canvas.
+        align_corners: as in `resize_bilinear`.
+        mirror: first flip each image left to right.
+
+    Returns:
+        (B, H, W, C); beyond an image, what its last row and column continue to.
 
     Example:
-        >>> resize_align_corners(jnp.array([[[0.0], [1.0]]]), (1, 3))[0, :, 0]
-        Array([0. , 0.5, 1. ], dtype=float32)
+        >>> x = jnp.array([[[[0.0], [1.0], [9.0]]]])  # an image of 1×2 on a canvas
+        >>> sizes, new_sizes = jnp.array([[1, 2]]), jnp.array([[1, 3]])
+        >>> resize_each(x, sizes, new_sizes, (1, 4))[0, 0, :, 0]
+        Array([0. , 0.5, 1. , 1. ], dtype=float32)
     """
-    return resize_bilinear(x, shape, align_corners=True)
+    rows, columns = (
+        interpolation_matrices(
+            sizes[:, axis],
+            new_sizes[:, axis],
+            (shape[axis], x.shape[1 + axis]),
+            align_corners=align_corners,
+            mirror=mirror and axis == 1,
+        )
+        for axis in (0, 1)
+    )
+    return _interpolate(x, rows, columns)
 
 
 def resize_on_canvas(x: Array, mask: Array, new_mask: Array) -> Array:
-    """`resize_bilinear` without aligned corners, for each image on its canvas.
+    """`resize_each` without aligned corners, between sizes that masks mark.
 
     Half-pixel centres move with the ratio of the sizes, which is that of the image
     and not that of the canvas; so every image has its own two matrices.
@@ -97,31 +160,26 @@ def resize_on_canvas(x: Array, mask: Array, new_mask: Array) -> Array:
         x: (B, h, w, C); the images lie at the top left.
         mask: (B, h, w), true on the image.
         new_mask: (B, H, W), true where the resized image lies.
-
-    Returns:
-        (B, H, W, C); beyond the image, what its last row and column continue to.
     """
+    shape = (new_mask.shape[1], new_mask.shape[2])
+    sizes, new_sizes = sizes_of(mask), sizes_of(new_mask)
+    return resize_each(x, sizes, new_sizes, shape, align_corners=False)
+
+
+def sizes_of(mask: Array) -> Array:
+    """Heights and widths (B, 2) of images that a mask (B, H, W) marks."""
+    rows, columns = mask.any(axis=2), mask.any(axis=1)
+    return jnp.stack([rows.sum(axis=1), columns.sum(axis=1)], axis=1)
+
+
+def _interpolate(x: Array, rows: ArrayLike, columns: ArrayLike) -> Array:
+    """Both matrices, (H, h) and (W, w) or one of each an image, applied to x."""
     dtype = jnp.promote_types(x.dtype, jnp.float32)
+    # Columns first: the wide intermediate is then made once, along the rows.
+    # Full precision: accelerators would round the values to 8 or 10 bits by default.
     exact = lax.Precision.HIGHEST
-    rows, columns = (
-        _half_pixel_matrices(
-            *(jnp.any(m, axis=3 - axis).sum(axis=1) for m in (mask, new_mask)),
-            shape=(new_mask.shape[axis], mask.shape[axis]),
-        )
-        for axis in (1, 2)
+    x_hWc = jnp.einsum(
+        "...hwc,...Ww->...hWc", x.astype(dtype), columns, precision=exact
     )
-    x_hWc = jnp.einsum("bhwc,bWw->bhWc", x.astype(dtype), columns, precision=exact)
-    x_HWc = jnp.einsum("bhWc,bHh->bHWc", x_hWc, rows, precision=exact)
+    x_HWc = jnp.einsum("...hWc,...Hh->...HWc", x_hWc, rows, precision=exact)
     return x_HWc.astype(x.dtype)
-
-
-def _half_pixel_matrices(
-    sizes: ArrayLike, new_sizes: ArrayLike, *, shape: tuple[int, int]
-) -> Array:
-    """`interpolation_matrix(…, align_corners=False)` of each size, (B, *shape)."""
-    size = jnp.maximum(sizes, 1).astype(jnp.float32)[:, None]
-    new_size = jnp.maximum(new_sizes, 1).astype(jnp.float32)[:, None]
-    source = (jnp.arange(shape[0])[None] + 0.5) * size / new_size - 0.5
-    source = jnp.clip(source, 0, size - 1)
-    distance = jnp.abs(source[:, :, None] - jnp.arange(shape[1])[None, None])
-    return jnp.maximum(0, 1 - distance)

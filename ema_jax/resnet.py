@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.em import check_option
 from ema_jax.layers import ConvBN, subsample_mask
+from ema_jax.options import check_option
 
 Stem = Literal["deep128", "deep64", "conv7"]
 

@@ -1,15 +1,19 @@
 """Segmentation networks: a backbone, a head, and logits at the size of the image."""
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.em import Gradient, Kernel, Normalization, check_option
-from ema_jax.emau import EMAU, BasesUpdate
-from ema_jax.heads import ContextHead, FCNHead
+from ema_jax.heads import FCNHead
+from ema_jax.options import check_option
 from ema_jax.resize import resize_bilinear, resize_on_canvas
 from ema_jax.resnet import STAGE_SIZES, ResNet, Stem
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Segmenter(nn.Module):
@@ -86,12 +90,11 @@ class Segmenter(nn.Module):
             )
 
 
-def EMANet(  # noqa: N802 (a model, named as in the paper)
+def make_segmenter(
+    head: Callable[..., nn.Module],
     num_classes: int = 21,
     depth: int | None = 101,
     output_stride: int = 8,
-    channels: int = 512,
-    num_bases: int = 64,
     dropout_rate: float = 0.1,
     dtype: DTypeLike = jnp.float32,
     *,
@@ -100,80 +103,47 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
     stem_width: int = 64,
     stem: Stem = "deep128",
     multi_grid: tuple[int, ...] = (1, 2, 4),
-    hidden_channels: int = 256,
     bn_decay: float = 0.9997,
-    num_iters: int = 3,
-    eval_iters: int | None = None,
-    bases_decay: float = 0.9,
-    bases_update: BasesUpdate = "moving_average",
-    kernel: Kernel = "dot",
-    normalization: Normalization = "l2",
-    gradient: Gradient = "stop",
-    temperature: float = 1.0,
-    normalize_batch_mean: bool = False,
-    concat_input: bool = False,
     auxiliary_head: bool = False,
+    auxiliary_channels: int = 256,
     align_corners: bool = True,
+    **options: Any,
 ) -> Segmenter:
-    """EMANet: a dilated ResNet and a head with EM attention.
+    """A dilated ResNet with any head.
 
     Args:
+        head: the class of the head.
         num_classes: channels of the logits.
         depth: 50, 101 or 152.
         output_stride: 8 or 16 (or 32).
-        channels: channels of the EMA unit; 256 is the variant EMANet-256.
-        num_bases, num_iters, eval_iters, bases_decay, bases_update, kernel,
-            normalization, gradient, temperature, normalize_batch_mean: see `EMAU`.
         dropout_rate: of whole channels, before the classifier.
-        dtype: compute type, float32 or bfloat16. Parameters, statistics, EM sums and
-            logits are float32.
+        dtype: compute type, float32 or bfloat16. Parameters, statistics and logits
+            are float32.
         stage_sizes: blocks of each stage, in place of `depth`.
         width, stem_width, stem, multi_grid: see `ResNet`.
-        hidden_channels: channels before the classifier.
         bn_decay: share of the old running statistics that BN keeps.
-        concat_input: see `ContextHead`.
         auxiliary_head: an `FCNHead` on the third stage; see `Segmenter`.
+        auxiliary_channels: of that head, before its classifier.
         align_corners: see `Segmenter`.
+        **options: further attributes of the head.
 
     Raises:
-        ValueError: an unknown depth or option.
+        ValueError: an unknown depth, or an option that the head does not have.
 
     Example:
-        >>> import jax
-        >>> model = EMANet(num_classes=5, stage_sizes=(1, 1, 1, 1), width=8,
-        ...                channels=16, num_bases=4)
-        >>> images = jnp.zeros((1, 33, 33, 3))
-        >>> variables = model.init(jax.random.key(0), images, train=False)
-        >>> model.apply(variables, images, train=False).shape
-        (1, 33, 33, 5)
-
-    Reference:
-        Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426.
+        >>> model = make_segmenter(FCNHead, num_classes=5, depth=50, hidden_channels=64)
+        >>> model.head.hidden_channels, model.backbone.stage_sizes
+        (64, (3, 4, 6, 3))
     """
     if stage_sizes is None:
         check_option("depth", depth, tuple(STAGE_SIZES))
         stage_sizes = STAGE_SIZES[depth]  # type: ignore[index]
-    unit = EMAU(
-        num_bases=num_bases,
-        num_iters=num_iters,
-        eval_iters=eval_iters,
-        bases_decay=bases_decay,
-        bases_update=bases_update,
-        kernel=kernel,
-        normalization=normalization,
-        gradient=gradient,
-        temperature=temperature,
-        normalize_batch_mean=normalize_batch_mean,
-        bn_decay=bn_decay,
-        dtype=dtype,
-    )
-    auxiliary = FCNHead(
-        num_classes,
-        hidden_channels,
-        dropout_rate=dropout_rate,
-        bn_decay=bn_decay,
-        dtype=dtype,
-    )
+    shared: dict[str, Any] = {
+        "num_classes": num_classes,
+        "dropout_rate": dropout_rate,
+        "bn_decay": bn_decay,
+        "dtype": dtype,
+    }
     return Segmenter(
         backbone=ResNet(
             stage_sizes,
@@ -185,16 +155,34 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
             bn_decay,
             dtype,
         ),
-        head=ContextHead(
-            unit,
-            num_classes,
-            channels,
-            hidden_channels,
-            dropout_rate,
-            bn_decay,
-            dtype,
-            concat_input,
-        ),
-        auxiliary_head=auxiliary if auxiliary_head else None,
+        head=with_options(head, options, **shared),
+        auxiliary_head=FCNHead(hidden_channels=auxiliary_channels, **shared)
+        if auxiliary_head
+        else None,
         align_corners=align_corners,
     )
+
+
+def with_options(
+    kind: Callable[..., Module], options: Mapping[str, Any], **given: Any
+) -> Module:
+    """`kind(**options, **given)`, where `kind` is the class of a module.
+
+    Raises:
+        ValueError: an option that the module does not have; names it first.
+
+    Example:
+        >>> with_options(FCNHead, {"kernel": "dot"}, num_classes=5)
+        Traceback (most recent call last):
+        ValueError: kernel='dot' is no option of FCNHead; it takes bn_decay, \
+dropout_rate, dtype, hidden_channels, stage
+    """
+    fields = getattr(kind, "__dataclass_fields__", {})
+    taken = sorted(fields.keys() - {"parent", "name"} - given.keys())
+    for name, value in options.items():
+        if name not in taken:
+            raise ValueError(
+                f"{name}={value!r} is no option of {kind.__name__}; "
+                f"it takes {', '.join(taken) or 'none'}"
+            )
+    return kind(**options, **given)

@@ -5,17 +5,23 @@ from pathlib import Path
 import pytest
 
 from ema_jax import MODELS
-from train.config import load_config
+from train.config import load_config, to_json
 from train.data import DATASETS
 from train.limits import check_limits
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[a-z]*.py"))
+RIVALS = (
+    *("fcn", "non_local", "double_attention", "external_attention", "criss_cross"),
+    *("hamburger", "deeplabv3", "deeplabv3plus", "psanet"),
+)
 NAMES = {
     *("default", "shapes", "folder", "camvid"),
     *("voc_r50", "voc_r101", "voc_r152", "voc_r101_256"),
     *("context_r101", "cocostuff_r101", "cityscapes_r101", "ade20k_r101"),
     *("voc_test_coco", "voc_test_trainaug", "voc_test_trainval"),
+    *(f"voc_r101_{rival}" for rival in RIVALS),
 }
+SMALL = {"shapes", "folder", "camvid"}
 
 
 def load(name):
@@ -34,7 +40,7 @@ def test_model_and_data_exist(path):
     assert config.data.name in DATASETS
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"shapes", "folder", "camvid"}))
+@pytest.mark.parametrize("name", sorted(NAMES - SMALL))
 def test_sizes_of_the_recipe(name):
     config = load(name)
     assert all(side % 8 == 1 for side in config.data.crop_size)
@@ -64,3 +70,19 @@ def test_data_and_length(name, data, split, steps):
     config = load(name)
     assert (config.data.name, config.data.train_split) == (data, split)
     assert config.num_steps == steps
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize(
+    ("base", "size"), [("voc_r101", "r101"), ("shapes", "tiny"), ("camvid", "tiny")]
+)
+def test_a_rival_has_the_recipe_of_emanet(base, size, rival):
+    """Only the model differs, and what a model must know of the crops."""
+    config, ours = load(f"{base}_{rival}").unlock(), load(base)
+    assert config.model.name == f"{rival}_{size}"
+    config.model.name = ours.model.name
+    if (base, rival) == ("camvid", "psanet"):
+        side = config.data.crop_size[0]
+        assert config.model.map_size == 2 * ((side - 1) // 16 + 1) - 1
+        config.model.map_size = None
+    assert to_json(config) == to_json(ours)

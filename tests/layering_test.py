@@ -19,8 +19,9 @@ LAYERS = [
     ("step", "checkpoint", "inference", "evaluate"),
     ("pretrained",),
     ("restore", "validation", "report"),
-    ("resume", "predict"),
+    ("resume", "predict", "profile"),
     ("loop",),
+    ("ablation",),
     ("commands",),
 ]
 """Modules of `train`; each imports only from lines above, or from its own."""

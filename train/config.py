@@ -16,6 +16,10 @@ from train.names import nearest
 
 PREFIX = "--config."
 
+BOOLEANS = {"true": True, "false": False}
+NONE_IS_A_CHOICE = ("bases_update", "normalization")
+"""Optional fields that "none" is a value of: only "None" clears them."""
+
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """Run `get_config()` of a file, apply overrides, and lock the result.
@@ -70,7 +74,9 @@ def apply_override(config: ConfigDict, override: str) -> None:
     holder = config[section] if section else config
     kind = holder.get_type(field)
     try:
-        holder[field] = parse(text, kind, optional=_is_optional(holder, field))
+        chosen = field in NONE_IS_A_CHOICE and text == "none"
+        optional = _is_optional(holder, field) and not chosen
+        holder[field] = parse(text, kind, optional=optional)
     except (TypeError, ValueError, SyntaxError, KeyError):
         wanted = kind.__name__
         raise UserError(
@@ -98,9 +104,9 @@ def parse(text: str, kind: type, *, optional: bool = False) -> Any:
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            return text
+            return BOOLEANS.get(text.lower(), text)
     if kind is bool:
-        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return (BOOLEANS | {"1": True, "0": False})[text.lower()]
     value = ast.literal_eval(text)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

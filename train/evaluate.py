@@ -12,10 +12,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
+from ema_jax.resize import sizes_of
 from train.data.access import Batch, RandomAccess
 from train.data.canvas import CanvasBatch, canvas_batches, plan
 from train.errors import UserError
-from train.inference import at_scale, sizes_of, sliding_window, whole_image
+from train.inference import at_scale, sliding_window, whole_image
 from train.mesh import batch_sharding, replicated, to_devices
 from train.metrics import confusion_matrix
 from train.preprocess import normalize_images

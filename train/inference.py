@@ -12,15 +12,10 @@ import jax.numpy as jnp
 from jax import Array, lax, vmap
 
 from ema_jax import Segmenter
+from ema_jax.resize import resize_each
 
 LogitsFn = Callable[[Any, Array, Array], Array]
 """(variables, normalised images (B, H, W, 3), sizes (B, 2)) -> logits (B, H, W, C)."""
-
-
-def sizes_of(mask: Array) -> Array:
-    """Heights and widths (B, 2) of images that a mask (B, H, W) marks."""
-    rows, columns = mask.any(axis=2), mask.any(axis=1)
-    return jnp.stack([rows.sum(axis=1), columns.sum(axis=1)], axis=1)
 
 
 def extent(sizes: Array, shape: tuple[int, int]) -> Array:
@@ -46,43 +41,6 @@ def whole_image(model: Segmenter) -> LogitsFn:
         return model.apply(variables, visible, train=False, mask=mask)  # type: ignore[return-value]
 
     return logits
-
-
-def resize_each(
-    x: Array, sizes: Array, new_sizes: Array, shape: tuple[int, int], *, mirror: bool
-) -> Array:
-    """Bilinear resize with aligned corners of each image from its size to its new one.
-
-    Output i of an image of n rows reads row `i·(n-1)/(m-1)` for m new rows, as
-    `ema_jax.resize` does, with n and m of each image. Two matrix products an image.
-
-    Args:
-        x: (B, H, W, C), images at the top left.
-        sizes, new_sizes: (B, 2), before and after.
-        shape: the new canvas; zeros outside the new sizes.
-        mirror: also flip left to right, within the image.
-    """
-    rows = _weights(sizes[:, 0], new_sizes[:, 0], x.shape[1], shape[0])
-    columns = _weights(
-        sizes[:, 1], new_sizes[:, 1], x.shape[2], shape[1], mirror=mirror
-    )
-    exact = lax.Precision.HIGHEST
-    x = jnp.einsum("bhwc,bWw->bhWc", x, columns, precision=exact)
-    return jnp.einsum("bhWc,bHh->bHWc", x, rows, precision=exact)
-
-
-def _weights(
-    size: Array, new_size: Array, length: int, new_length: int, *, mirror: bool = False
-) -> Array:
-    """Interpolation matrices (B, new_length, length) from `size` to `new_size`."""
-    output = jnp.arange(new_length)[None, :]
-    last, new_last = (size - 1)[:, None], (new_size - 1)[:, None]
-    source = output * (last / jnp.maximum(new_last, 1))
-    if mirror:
-        source = last - source
-    distance = jnp.abs(source[:, :, None] - jnp.arange(length))
-    inside = (output <= new_last)[:, :, None]
-    return jnp.where(inside, jnp.maximum(0, 1 - distance), 0)
 
 
 def at_scale(logits_fn: LogitsFn, stride: int, scale: float, *, flip: bool) -> LogitsFn:

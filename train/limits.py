@@ -19,15 +19,21 @@ def _is_crop_size(value: Any) -> bool:
 
 COUNT: Limit = (lambda value: value >= 1, "1 or more")
 WHOLE: Limit = (lambda value: value >= 0, "0 or more")
-OPTIONAL: Limit = (lambda value: value is None or value >= 1, "none, or 1 or more")
 SIZE: Limit = (lambda value: 0 <= value < math.inf, "finite and not negative")
 SHARE: Limit = (lambda value: 0 <= value <= 1, "between 0 and 1")
 PART: Limit = (lambda value: 0 <= value < 1, "at least 0 and below 1")
-
+ODD: Limit = (lambda value: value >= 1 and value % 2 == 1, "an odd number")
 SCALES: Limit = (
     lambda value: len(value) > 0 and all(0 < factor < math.inf for factor in value),
     "one or more positive numbers, such as (0.5, 1.0)",
 )
+
+
+def optional(limit: Limit) -> Limit:
+    """The same limit for a field that may be None."""
+    allows, words = limit
+    return lambda value: value is None or allows(value), f"none, or {words}"
+
 
 LIMITS: dict[str, Limit] = {
     "seed": WHOLE,
@@ -36,11 +42,13 @@ LIMITS: dict[str, Limit] = {
     "log_every": COUNT,
     "model.dropout_rate": PART,
     "model.bn_decay": SHARE,
-    "model.num_bases": OPTIONAL,
-    "model.num_iters": COUNT,
-    "model.eval_iters": OPTIONAL,
-    "model.bases_decay": SHARE,
-    "model.temperature": SIZE,
+    "model.num_bases": optional(COUNT),
+    "model.num_heads": optional(COUNT),
+    "model.num_iters": optional(COUNT),
+    "model.eval_iters": optional(COUNT),
+    "model.bases_decay": optional(SHARE),
+    "model.temperature": optional(SIZE),
+    "model.map_size": optional(ODD),
     "data.scales": SCALES,
     "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
     "data.num_threads": WHOLE,
@@ -51,22 +59,21 @@ LIMITS: dict[str, Limit] = {
     "optimizer.momentum": PART,
     "optimizer.weight_decay": SIZE,
     "optimizer.bias_rate": SIZE,
+    "optimizer.auxiliary_weight": SIZE,
     "optimizer.pixel_mean": (
         lambda value: value in get_args(PixelMean),
         " or ".join(map(repr, get_args(PixelMean))),
     ),
-    "optimizer.ohem_threshold": (
-        lambda value: value is None or 0 < value <= 1,
-        "none, or a probability above 0",
+    "optimizer.ohem_threshold": optional(
+        (lambda value: 0 < value <= 1, "a probability above 0")
     ),
     "optimizer.ohem_min_kept": WHOLE,
     "evaluation.every": COUNT,
     "evaluation.batch_size": COUNT,
     "evaluation.canvas_multiple": COUNT,
     "evaluation.scales": SCALES,
-    "evaluation.window": (
-        lambda value: value is None or _is_crop_size(value),
-        "none, or height and width, such as (769, 769)",
+    "evaluation.window": optional(
+        (_is_crop_size, "height and width, such as (769, 769)")
     ),
     "evaluation.num_pictures": WHOLE,
     "checkpoint.every": COUNT,

@@ -82,6 +82,7 @@ class Training:
             model,
             optimizer,
             mesh,
+            auxiliary_weight=config.optimizer.auxiliary_weight,
             pixel_mean=config.optimizer.pixel_mean,
             ohem_threshold=config.optimizer.ohem_threshold,
             ohem_min_kept=config.optimizer.ohem_min_kept,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from ema_jax import Segmenter
 from train.losses import PixelMean, segmentation_loss
 from train.mesh import batch_sharding, replicated
 from train.metrics import confusion_matrix
@@ -31,10 +31,11 @@ TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, StepMetri
 
 
 def make_train_step(
-    model: nn.Module,
+    model: Segmenter,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,
+    auxiliary_weight: float = 0.4,
     pixel_mean: PixelMean = "all",
     ohem_threshold: float | None = None,
     ohem_min_kept: int = 0,
@@ -45,7 +46,24 @@ def make_train_step(
     The batch {"image", "label", "mask"} is split over the mesh and the state is the
     same on all devices. The program is that of the whole batch, so batch
     statistics, μ⁰ and gradients are global by construction.
+
+    The loss of a model with an auxiliary head is `main + auxiliary_weight · auxiliary`,
+    each as `segmentation_loss`; with a weight of zero that head is left out.
     """
+    auxiliary = model.auxiliary_head is not None and auxiliary_weight > 0
+
+    def total_loss(outputs: tuple[Array, ...], labels: Array) -> Array:
+        losses = [
+            segmentation_loss(
+                logits,
+                labels,
+                pixel_mean=pixel_mean,
+                ohem_threshold=ohem_threshold,
+                ohem_min_kept=ohem_min_kept,
+            )
+            for logits in outputs
+        ]
+        return losses[0] + auxiliary_weight * sum(losses[1:])
 
     def train_step(
         state: TrainState, batch: dict[str, Array]
@@ -54,21 +72,17 @@ def make_train_step(
         dropout = jax.random.fold_in(jax.random.key(seed), state.step)
 
         def loss_fn(params: Any) -> tuple[Array, tuple[Array, Any]]:
-            logits, updates = model.apply(
+            outputs, updates = model.apply(
                 {"params": params, "batch_stats": state.batch_stats},
                 images,
                 train=True,
+                auxiliary=auxiliary,
                 mutable=["batch_stats"],
                 rngs={"dropout": dropout},
             )
-            loss = segmentation_loss(
-                logits,
-                batch["label"],
-                pixel_mean=pixel_mean,
-                ohem_threshold=ohem_threshold,
-                ohem_min_kept=ohem_min_kept,
-            )
-            return loss, (logits, updates["batch_stats"])
+            outputs = outputs if auxiliary else (outputs,)
+            loss = total_loss(outputs, batch["label"])
+            return loss, (outputs[0], updates["batch_stats"])
 
         value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (logits, batch_stats)), gradients = value_and_grad(state.params)

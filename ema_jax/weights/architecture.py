@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
+from ema_jax.networks import EMANet
 from ema_jax.resnet import ResNet
-from ema_jax.segmenter import EMANet
 
 Tree = Mapping[str, Any]
 

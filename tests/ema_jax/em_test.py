@@ -91,20 +91,6 @@ def test_permuting_bases_permutes_both():
     np.testing.assert_allclose(features2, features, atol=1e-5)
 
 
-@pytest.mark.parametrize("absent", [0.0, np.nan])
-def test_masked_equals_the_subset(absent):
-    x, mu = random(2, 30, 8), random(5, 8, seed=1)
-    mask = np.arange(30) < np.array([[30], [17]])
-    x[1, 17:] = absent
-    features, bases, z = attention(x, mu, num_iters=3, mask=mask)
-    alone = attention(x[1, :17], mu, num_iters=3)
-    np.testing.assert_allclose(features[1, :17], alone.features, atol=1e-6)
-    np.testing.assert_allclose(bases[1], alone.bases, atol=1e-6)
-    np.testing.assert_allclose(z[1, :17], alone.responsibilities, atol=1e-6)
-    assert not np.any(features[1, 17:])
-    assert not np.any(z[1, 17:])
-
-
 def test_no_token_gives_zeros():
     mask = np.zeros((1, 9), bool)
     features, bases, z = attention(

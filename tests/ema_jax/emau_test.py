@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ema_jax import EMAU
+from ema_jax import EMAU, em_attention
 from ema_jax.weights.emanet import CONTEXT, emanet_table
 from ema_jax.weights.table import to_jax
 from tests.golden import cases, seeded
@@ -151,6 +151,7 @@ def test_no_token_anywhere_leaves_the_bases(variables):
     np.testing.assert_array_equal(
         updates["batch_stats"]["bases"], variables["batch_stats"]["bases"]
     )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(updates))
 
 
 def test_bfloat16_keeps_float32_statistics(variables):
@@ -206,9 +207,184 @@ def test_drops_into_a_module():
         ({}, (1, 3, 4), (1, 3, 4), "mask has shape"),
         ({"bases_update": "ema"}, (1, 3, 4), None, "moving_average"),
         ({"gradient": "full"}, (1, 3, 4), None, "gradient='full'"),
+        ({"num_heads": 3}, (1, 3, 4), None, "num_heads=3 does not divide the 4"),
+        ({"bases_update": "gradient"}, (1, 3, 4), None, "needs gradient='unroll'"),
+        ({"learn_temperature": True}, (1, 3, 4), None, "reach the temperature"),
     ],
 )
 def test_errors_name_the_value(options, shape, mask, words):
     mask = None if mask is None else jnp.ones(mask, bool)
     with pytest.raises(ValueError, match=words):
         EMAU(**options).init(jax.random.key(0), jnp.ones(shape), train=False, mask=mask)
+
+
+def test_heads_are_separate_units_of_attention():
+    """Two heads: each half of the channels has its own EM and its own bases."""
+    x, options = random_tokens(3, 10), {"num_bases": 5, "num_iters": 2}
+    two = EMAU(num_heads=2, bases_decay=0.0, **options)
+    start = two.init(jax.random.key(0), x, train=False)
+    stored = start["batch_stats"]["bases"]
+    half = cases.UNIT_CHANNELS // 2
+    for part in (stored[:, :half], stored[:, half:]):
+        np.testing.assert_allclose(jnp.linalg.norm(part, axis=-1), 1, atol=1e-5)
+    (_, bases), state = two.apply(
+        start,
+        x,
+        train=True,
+        return_bases=True,
+        mutable=["batch_stats", "intermediates"],
+    )
+    conv1 = start["params"]["conv1"]
+    tokens = x @ conv1["kernel"] + conv1["bias"]
+    for head, channels in enumerate((slice(half), slice(half, None))):
+        expected = em_attention(tokens[..., channels], stored[:, channels], num_iters=2)
+        np.testing.assert_allclose(bases[..., channels], expected.bases, atol=1e-5)
+        seen = state["intermediates"]["responsibilities"][0][:, head]
+        np.testing.assert_allclose(seen, expected.responsibilities, atol=1e-5)
+    np.testing.assert_allclose(  # a decay of zero: the batch mean itself
+        state["batch_stats"]["bases"], bases.mean(0), atol=1e-6
+    )
+
+
+def test_bases_are_carried_from_frame_to_frame(variables):
+    """Two frames of one iteration each are one frame of two iterations."""
+    x = random_tokens(2, 12)
+    once, twice = unit.clone(num_iters=1), unit.clone(num_iters=2)
+    _, bases = once.apply(variables, x, train=False, return_bases=True)
+    assert bases.shape == (2, cases.UNIT_NUM_BASES, cases.UNIT_CHANNELS)
+    carried = once.apply(variables, x, train=False, initial_bases=bases)
+    expected = twice.apply(variables, x, train=False)
+    np.testing.assert_allclose(carried, expected, atol=1e-5)
+    _, updates = once.apply(
+        variables, x, train=True, initial_bases=bases, mutable=["batch_stats"]
+    )
+    np.testing.assert_array_equal(  # only a call that starts from μ⁰ updates it
+        updates["batch_stats"]["bases"], variables["batch_stats"]["bases"]
+    )
+
+
+def test_iterations_of_a_compiled_sweep(variables):
+    """Built inside the compiled function, the unit takes a traced count."""
+    x, num_traces = random_tokens(2, 12), 0
+
+    @jax.jit
+    def evaluate(num_iters):
+        nonlocal num_traces
+        num_traces += 1
+        return unit.clone(eval_iters=num_iters).apply(variables, x, train=False)
+
+    for num_iters in (1, 2, 6):
+        expected = unit.clone(num_iters=num_iters).apply(variables, x, train=False)
+        np.testing.assert_allclose(evaluate(num_iters), expected, atol=1e-5)
+    assert num_traces == 1
+
+
+def test_intermediates_are_there_when_asked_for(variables):
+    x = random_tokens(2, 12)
+    mask = np.arange(12) < np.array([12, 7])[:, None]
+    y, state = unit.apply(
+        variables, x, train=False, mask=mask, mutable=["intermediates"]
+    )
+    seen = {name: value[0] for name, value in state["intermediates"].items()}
+    assert {name: value.shape for name, value in seen.items()} == {
+        "responsibilities": (2, 12, cases.UNIT_NUM_BASES),
+        "bases": (2, cases.UNIT_NUM_BASES, cases.UNIT_CHANNELS),
+        "entropy": (2,),
+        "dead_bases": (2,),
+        "bases_change": (cases.UNIT_NUM_ITERS, 2),
+    }
+    np.testing.assert_allclose(seen["responsibilities"].sum(-1), mask, atol=1e-6)
+    # The changes are those of the bases after each iteration.
+    previous = variables["batch_stats"]["bases"]
+    for step in range(cases.UNIT_NUM_ITERS):
+        _, bases = unit.clone(num_iters=step + 1).apply(
+            variables, x, train=False, mask=mask, return_bases=True
+        )
+        change = np.linalg.norm(bases - previous, axis=(-2, -1))
+        np.testing.assert_allclose(seen["bases_change"][step], change, rtol=1e-4)
+        previous = bases
+    without = unit.apply(variables, x, train=False, mask=mask)
+    np.testing.assert_array_equal(without, y)
+
+
+def test_nothing_is_paid_for_intermediates_nobody_asked_for(variables):
+    x = random_tokens(2, 12)
+
+    def count(**options):
+        def apply(x):
+            return unit.apply(variables, x, train=False, **options)
+
+        return len(jax.make_jaxpr(apply)(x).eqns)
+
+    assert count() < count(mutable=["intermediates"])
+    no_log = str(jax.make_jaxpr(lambda x: unit.apply(variables, x, train=False))(x))
+    assert " log " not in no_log
+
+
+def test_learned_temperature():
+    x, weights = random_tokens(2, 12), random_tokens(2, 12)
+    learned = unit.clone(learn_temperature=True, temperature=2.0, gradient="unroll")
+    start = learned.init(jax.random.key(0), x, train=False)
+    fixed = unit.clone(temperature=2.0, gradient="unroll")
+    plain = {
+        name: value for name, value in start["params"].items() if "log" not in name
+    }
+    np.testing.assert_allclose(
+        learned.apply(start, x, train=False),
+        fixed.apply(start | {"params": plain}, x, train=False),
+        atol=1e-5,
+    )
+
+    @jax.grad
+    def of_log(log):
+        params = start["params"] | {"log_temperature": log}
+        return jnp.sum(
+            weights * learned.apply(start | {"params": params}, x, train=False)
+        )
+
+    @jax.grad
+    def of_number(temperature):
+        unit = fixed.clone(temperature=temperature)
+        return jnp.sum(weights * unit.apply(start | {"params": plain}, x, train=False))
+
+    slope = of_log(start["params"]["log_temperature"])
+    assert abs(slope) > 1e-2
+    np.testing.assert_allclose(slope, 2.0 * of_number(2.0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("option", ["normalize_batch_mean", "renormalize_average"])
+def test_what_is_normalised_in_the_moving_average(variables, option):
+    x = random_tokens(3, 12)
+    (_, bases), _ = unit.apply(
+        variables, x, train=True, return_bases=True, mutable=["batch_stats"]
+    )
+    _, updates = unit.clone(**{option: True}).apply(
+        variables, x, train=True, mutable=["batch_stats"]
+    )
+    old, mean = variables["batch_stats"]["bases"], np.mean(bases, axis=0)
+
+    def unit_norm(a):
+        return a / np.linalg.norm(a, axis=-1, keepdims=True)
+
+    if option == "normalize_batch_mean":
+        expected = 0.9 * old + 0.1 * unit_norm(mean)
+    else:
+        expected = unit_norm(0.9 * old + 0.1 * mean)
+    np.testing.assert_allclose(updates["batch_stats"]["bases"], expected, atol=1e-5)
+
+
+def test_non_finite_images_are_kept_out_of_the_statistics(variables):
+    x = random_tokens(3, 12)
+    x[1, 4] = np.nan
+    careful = unit.clone(skip_non_finite=True)
+    y, updates = careful.apply(variables, x, train=True, mutable=["batch_stats"])
+    others, expected = unit.apply(
+        variables, x[[0, 2]], train=True, mutable=["batch_stats"]
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), updates, expected
+    )
+    np.testing.assert_allclose(y[jnp.array([0, 2])], others, atol=1e-5)
+    assert np.isnan(y[1]).any()
+    _, poisoned = unit.apply(variables, x, train=True, mutable=["batch_stats"])
+    assert np.isnan(poisoned["batch_stats"]["bases"]).any()

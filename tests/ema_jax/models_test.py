@@ -1,5 +1,7 @@
 """Every model that `MODELS` lists, at its published size."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -34,54 +36,164 @@ def backbone(stage_sizes, width, stem):
     return total
 
 
-def head(inputs, channels, hidden, num_classes):
-    """The same of a head."""
-    total = conv_bn(3, inputs, channels)
-    total += channels**2 + channels  # conv1 of the unit, with bias
-    total += conv_bn(1, channels, channels)
+def num_unit(context, channels):
+    """The same of a context module, with S = 64 slots, or 16 in a tiny network."""
+    c = channels
+    narrow = {"non_local": c // 2, "double_attention": c // 4, "criss_cross": c // 8}
+    n = narrow.get(context, 0)
+    return {
+        "em": c * c + c + conv_bn(1, c, c),
+        "none": 0,
+        "non_local": 3 * (c * n + n) + conv_bn(1, n, c),
+        "double_attention": 3 * (c * n + n) + conv_bn(1, n, c),
+        "external_attention": c * c
+        + c
+        + 2 * (c // 4 if c < 256 else 64) * c
+        + conv_bn(1, c, c),
+        "criss_cross": 2 * (c * n + n) + c * c + c + 1,
+        "hamburger": c * c + c + conv_bn(1, c, c),
+    }[context]
+
+
+def context_head(context, inputs, channels, hidden, num_classes):
+    total = conv_bn(3, inputs, channels) + num_unit(context, channels)
     return total + conv_bn(3, channels, hidden) + (hidden + 1) * num_classes
 
 
-def emanet(stage_sizes, width, stem_width, channels, hidden, num_classes):
-    stem = (stem_width, stem_width, 2 * stem_width)
-    total = backbone(stage_sizes, width, stem)
-    return total + head(32 * width, channels, hidden, num_classes)
+def pyramid(inputs, channels, *, pooling=True):
+    """Of ASPP."""
+    total = conv_bn(1, inputs, channels) + 3 * conv_bn(3, inputs, channels)
+    total += conv_bn(1, inputs, channels) if pooling else 0
+    return total + conv_bn(1, (5 if pooling else 4) * channels, channels)
+
+
+def decoder(inputs, low, channels):
+    """Of DeepLabV3+, beside its pyramid."""
+    total = conv_bn(1, inputs, low) + conv_bn(3, low + channels, channels)
+    return total + conv_bn(3, channels, channels)
+
+
+def point_wise(inputs, channels, hidden, map_size):
+    """Of PSANet's attention, both directions, and its last 3×3."""
+    branch = conv_bn(1, inputs, channels) + conv_bn(1, channels, channels)
+    branch += channels * map_size**2
+    total = 2 * branch + conv_bn(1, 2 * channels, inputs)
+    return total + conv_bn(3, 2 * inputs, hidden)
+
+
+DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3), "r152": (3, 8, 36, 3)}
+BACKBONES = {name: backbone(x, 64, (64, 64, 128)) for name, x in DEPTHS.items()}
+BACKBONES["tiny"] = backbone((1, 1, 2, 1), 16, (16, 16, 32))
+CONTEXTS = {
+    **{"emanet": "em", "fcn": "none"},
+    **{name: name for name in ("non_local", "double_attention", "external_attention")},
+    **{name: name for name in ("criss_cross", "hamburger")},
+}
 
 
 def mmseg(stage_sizes, num_classes):
-    total = backbone(stage_sizes, 64, (32, 32, 64))
-    total += head(2048, 512, 256, num_classes) + conv_bn(3, 2048 + 256, 256)
+    total = backbone(stage_sizes, 64, (32, 32, 64)) + conv_bn(3, 2048 + 256, 256)
+    total += context_head("em", 2048, 512, 256, num_classes)
     return total + conv_bn(3, 1024, 256) + (256 + 1) * num_classes
 
 
-EXPECTED = {
-    "emanet_r50": emanet((3, 4, 6, 3), 64, 64, 512, 256, 21),
-    "emanet_r101": emanet((3, 4, 23, 3), 64, 64, 512, 256, 21),
-    "emanet_r152": emanet((3, 8, 36, 3), 64, 64, 512, 256, 21),
-    "emanet_r50_256": emanet((3, 4, 6, 3), 64, 64, 256, 256, 21),
-    "emanet_r101_256": emanet((3, 4, 23, 3), 64, 64, 256, 256, 21),
-    "emanet_r152_256": emanet((3, 8, 36, 3), 64, 64, 256, 256, 21),
-    "emanet_r50_mmseg": mmseg((3, 4, 6, 3), 21),
-    "emanet_r101_mmseg": mmseg((3, 4, 23, 3), 21),
-    "emanet_tiny": emanet((1, 1, 2, 1), 16, 16, 64, 64, 21),
-}
+def expected(name: str) -> int:
+    """Parameters of a model for 21 classes, by its name."""
+    family, _, size = name.rpartition("_r" if "_r" in name else "_")
+    size = f"r{size}" if "_r" in name else size
+    depth, _, variant = size.partition("_")
+    if variant == "mmseg":
+        return mmseg(DEPTHS[depth], 21)
+    tiny = size == "tiny"
+    inputs, low = (512, 64) if tiny else (2048, 256)
+    if family in CONTEXTS:
+        widths = (64, 64) if tiny else (256 if variant == "256" else 512, 256)
+        head = context_head(CONTEXTS[family], inputs, *widths, 21)
+    elif family == "psanet":
+        channels, map_size = (64, 13) if tiny else (512, 65)
+        head = point_wise(inputs, channels, channels, map_size) + (channels + 1) * 21
+    else:
+        channels, low_channels = (64, 12) if tiny else (256, 48)
+        head = pyramid(inputs, channels, pooling=variant != "no_pooling")
+        if family == "deeplabv3plus":
+            head += decoder(low, low_channels, channels)
+        head += (channels + 1) * 21
+    return BACKBONES[depth] + head
+
+
+@cache
+def run_backbone(backbone):
+    """Shapes of its variables, and of its features of an image of 33×33."""
+
+    def init():
+        images = jnp.zeros((1, 33, 33, 3))
+        return backbone.init_with_output(jax.random.key(0), images, train=False)
+
+    stages, variables = jax.eval_shape(init)
+    return variables, stages
+
+
+def run_head(head, stages):
+    """Shapes of its variables."""
+
+    def init(stages):
+        return head.init(jax.random.key(0), stages, train=False)
+
+    return jax.eval_shape(init, stages)
 
 
 def num_parameters(name: str) -> int:
     model = MODELS[name](num_classes=21)
-    variables = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), jnp.zeros((1, 33, 33, 3)), train=False)
-    )
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    variables, stages = run_backbone(model.backbone)
+    parts = [variables, run_head(model.head, stages)]
+    if model.auxiliary_head is not None:
+        parts.append(run_head(model.auxiliary_head, stages))
+    return sum(leaf.size for part in parts for leaf in jax.tree.leaves(part["params"]))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_parameter_count(name):
     count = num_parameters(name)
-    assert count == EXPECTED[name]
+    assert count == expected(name)
     if name in PUBLISHED_MILLIONS:
         assert round(count / 1e6, 2) == PUBLISHED_MILLIONS[name]
 
 
-def test_the_tiny_model_is_tiny():
-    assert num_parameters("emanet_tiny") < 1.5e6
+def test_every_rival_is_there():
+    rivals = {*CONTEXTS, "deeplabv3", "deeplabv3plus", "psanet"}
+    sizes = ("r50", "r101", "tiny")
+    assert {f"{rival}_{size}" for rival in rivals for size in sizes} <= MODELS.keys()
+
+
+def test_published_increments():
+    """What the heads add without their classifiers, as the EMANet paper counts."""
+    less = {
+        "emanet_r101": conv_bn(3, 512, 256) + 257 * 21,
+        "emanet_r101_256": conv_bn(3, 256, 256) + 257 * 21,
+        "deeplabv3_r101": 257 * 21,
+        "deeplabv3plus_r101_no_pooling": 257 * 21,
+        # its last 3×3 reads the features of the backbone too, as any head's
+        "psanet_r101": conv_bn(3, 2048, 512) + 513 * 21,
+    }
+    millions = {
+        name: (num_parameters(name) - BACKBONES["r101"] - rest) / 1e6
+        for name, rest in less.items()
+    }
+    published = (9.96, 4.85, 15.5, 16.3, 18.5)
+    for (name, actual), wanted in zip(millions.items(), published, strict=True):
+        assert abs(actual / wanted - 1) < 0.005, name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_backbone_for_all_of_a_size(name):
+    """So the weights of an ImageNet backbone fit a rival where they fit EMANet."""
+    size = (
+        "tiny" if "tiny" in name else next(depth for depth in DEPTHS if depth in name)
+    )
+    ours = f"emanet_{size}_mmseg" if "mmseg" in name else f"emanet_{size}"
+    assert MODELS[name]().backbone == MODELS[ours]().backbone
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "tiny" in name])
+def test_the_tiny_models_are_tiny(name):
+    assert num_parameters(name) < 1.7e6

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ema_jax.resize import resize_align_corners, resize_bilinear, resize_on_canvas
+from ema_jax.resize import resize_bilinear, resize_each, resize_on_canvas
 
 
 def aligned(i: int, size: int, new_size: int) -> float:
@@ -45,14 +45,37 @@ def test_equals_the_loop(size, new_size, source):
         np.testing.assert_allclose(resized, expected, atol=1e-5)
 
 
-def test_each_image_on_a_canvas_equals_the_loop():
+@pytest.mark.parametrize(
+    ("source", "mirror"), [(aligned, False), (aligned, True), (half_pixel, False)]
+)
+def test_each_image_on_a_canvas_equals_the_loop(source, mirror):
     x = np.random.default_rng(0).standard_normal((4, 9, 7, 2)).astype(np.float32)
-    mask, new_mask = np.zeros((4, 9, 7), bool), np.zeros((4, 40, 50), bool)
+    sizes, new_sizes = (
+        np.array([*column, (0, 0)]) for column in zip(*SIZES, strict=True)
+    )
+    y = resize_each(
+        jnp.asarray(x),
+        jnp.asarray(sizes),
+        jnp.asarray(new_sizes),
+        (40, 50),
+        align_corners=source is aligned,
+        mirror=mirror,
+    )
+    assert np.isfinite(y).all()  # of the canvas without an image, too
+    for image, ((h, w), (height, width)) in enumerate(SIZES):
+        before = x[image, :h, :w]
+        before = before[:, ::-1] if mirror else before
+        expected = bilinear(before, height, width, source)
+        np.testing.assert_allclose(y[image, :height, :width], expected, atol=1e-5)
+
+
+def test_masks_say_the_sizes():
+    x = np.random.default_rng(0).standard_normal((3, 9, 7, 2)).astype(np.float32)
+    mask, new_mask = np.zeros((3, 9, 7), bool), np.zeros((3, 40, 50), bool)
     for image, (size, new_size) in enumerate(SIZES):
         mask[image, : size[0], : size[1]] = True
         new_mask[image, : new_size[0], : new_size[1]] = True
     y = resize_on_canvas(jnp.asarray(x), jnp.asarray(mask), jnp.asarray(new_mask))
-    assert np.isfinite(y).all()  # of the canvas without an image, too
     for image, ((h, w), (height, width)) in enumerate(SIZES):
         expected = bilinear(x[image, :h, :w], height, width, half_pixel)
         np.testing.assert_allclose(y[image, :height, :width], expected, atol=1e-5)
@@ -60,10 +83,10 @@ def test_each_image_on_a_canvas_equals_the_loop():
 
 def test_keeps_the_type():
     x = jnp.ones((1, 2, 2, 1), jnp.bfloat16)
-    assert resize_align_corners(x, (3, 3)).dtype == jnp.bfloat16
+    assert resize_bilinear(x, (3, 3), align_corners=True).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(("shape", "new"), [((2, 2), (3, 3)), ((2, 2, 1), (0, 3))])
 def test_errors_name_the_value(shape, new):
     with pytest.raises(ValueError, match="shape"):
-        resize_align_corners(jnp.ones(shape), new)
+        resize_bilinear(jnp.ones(shape), new, align_corners=True)

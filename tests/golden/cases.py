@@ -89,13 +89,12 @@ RESNET_BASE_WIDTH = 8
 # Whole networks, by depth: the (output stride, size) pairs that are stored.
 EMANET_RUNS = {
     50: tuple((stride, size) for stride in OUTPUT_STRIDES for size in IMAGE_SIZES),
-    101: ((8, (100, 75)),),
-    152: ((8, (100, 75)),),
+    101: ((8, (100, 75)), (16, (97, 161))),
+    152: ((8, (100, 75)), (16, (97, 161))),
 }
 
 # Training. The batch of step i = 1..12 is image((4, 65, 49, 3), TRAIN_SEED + i) and
-# labels((4, 65, 49), 5, TRAIN_SEED + i). The weights are
-# state_dict(network_shapes(TRAIN_NETWORK), seed=WEIGHT_SEED, gain=TRAIN_GAIN).
+# labels((4, 65, 49), classes, TRAIN_SEED + i).
 TRAIN_NETWORK = Network(
     stage_sizes=(1, 1, 2, 3),
     base_width=8,
@@ -110,24 +109,61 @@ TRAIN_STEPS = 12
 TRAIN_TOTAL_STEPS = 40
 TRAIN_SEED = 100
 TRAIN_GAIN = 2.0
-TRAIN_NORMALIZATIONS = ("all_pixels", "valid_pixels")
 BASE_LEARNING_RATE = 0.009
 POWER = 0.9
 HOLD_STEPS = 10  # the learning rate changes only at steps divisible by this
 SGD_MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 IGNORE_LABEL = 255
-TRAIN_STORED = (
-    "extractor.0.3.weight",
-    "extractor.1.running_mean",
-    "extractor.6.1.bn2.weight",
-    "fc0.bn.running_var",
-    "emau.mu",
-    "emau.conv1.weight",
-    "fc1.0.conv.weight",
-    "fc2.weight",
-    "fc2.bias",
-)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Twelve steps of a network from the weights
+
+        state_dict(network_shapes(network), WEIGHT_SEED, gain=gain, em_gain=em_gain)
+
+    for each normalisation of the loss. What is stored of a weight is `sample` of it
+    with this limit; `stored` names the weights, None all of them.
+    """
+
+    network: Network
+    gain: float = TRAIN_GAIN
+    em_gain: float | None = None
+    normalizations: tuple[str, ...] = ("all_pixels", "valid_pixels")
+    stored: tuple[str, ...] | None = None
+    limit: int = SAMPLE_LIMIT
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        return self.stored or tuple(network_shapes(self.network))
+
+
+TRAININGS = {
+    "train": Training(
+        TRAIN_NETWORK,
+        stored=(
+            "extractor.0.3.weight",
+            "extractor.1.running_mean",
+            "extractor.6.1.bn2.weight",
+            "fc0.bn.running_var",
+            "emau.mu",
+            "emau.conv1.weight",
+            "fc1.0.conv.weight",
+            "fc2.weight",
+            "fc2.bias",
+        ),
+    ),
+    # EMANet-50. Hard responsibilities make EM chaotic, and with them the training; this
+    # `em_gain` keeps most of them soft (entropy over log K: 0.73 in the mean).
+    "train50": Training(
+        Network(dropout=0.0),
+        gain=3.0,
+        em_gain=0.8,
+        normalizations=("all_pixels",),
+        limit=40,
+    ),
+}
 
 
 def size_name(size: tuple[int, int]) -> str:

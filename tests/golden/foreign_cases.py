@@ -7,8 +7,8 @@ from tests.golden import cases
 MMSEG_CLASSES = 19
 MMSEG_RUNS = {
     50: ((8, (97, 161)), (16, (100, 75))),
-    101: ((8, (100, 75)),),
-    152: ((8, (100, 75)),),
+    101: ((8, (100, 75)), (16, (97, 161))),
+    152: ((8, (100, 75)), (16, (97, 161))),
 }
 """OpenMMLab's EMANet, by depth: the (output stride, size) pairs that are stored."""
 

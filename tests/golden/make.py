@@ -4,8 +4,7 @@ Needs torch (CPU) and NumPy. Everything is computed in float64 from float32 weig
 inputs and stored as float32. `cases.py` says what was run, `seeded.py` gives weights
 and inputs. Activations are channels last; `sampled` means `cases.sample` of the array.
 Every file has `metadata`, an array of strings. Names in braces are filled in with
-- {case}: Attention.name; {size}: 97x161; {stem}, {stride}, {depth}: as in cases.py;
-- {normalization}: all_pixels, valid_pixels; {weight}: a name of TRAIN_STORED.
+{case}: Attention.name; {size}: 97x161; {stem}, {stride}, {depth}: as in cases.py.
 
 em.npz, EM attention alone:
   {case}/features [B, N, C], {case}/bases [B, K, C], {case}/responsibilities [B, N, K]
@@ -26,28 +25,21 @@ emanet.npz, whole networks in eval mode:
   emanet{depth}/os{stride}/{size}/logits [1, h, w, 21]
   emanet{depth}/os{stride}/{size}/upsampled [1, ⌈H/7⌉, ⌈W/7⌉, 21]: every 7th pixel of
     the upsampled logits; depth 50 only
-train.npz, twelve steps of SGD, one run for each normalisation of the loss:
-  {normalization}/loss [12]: of each step, before its update
-  {normalization}/learning_rate [12]
-  {normalization}/{weight}: after the last step; sampled where larger than
-    SAMPLE_LIMIT
-  Running variances are PyTorch's, unbiased (n = 4·9·7 at fc0). With r the initial one
-  and k = 0.9997¹², Flax's is k·r + (stored − k·r)·(n − 1)/n.
-  ReLU and max-pooling make twelve steps amplify rounding: float32 ends up to 8e-5 of
-  the largest value from float64, see the output of this script.
 """
 
 import dataclasses
 import math
-import pathlib
+import sys
+from pathlib import Path
 
-import cases
 import numpy as np
-import peer
-import seeded
 import torch
 
-FOLDER = pathlib.Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.golden import cases, peer, seeded
+
+FOLDER = Path(__file__).parent
 Arrays = dict[str, np.ndarray]
 
 
@@ -73,6 +65,7 @@ def load(
     dtype: torch.dtype,
     prefix: str = "",
     gain: float = 1.0,
+    em_gain: float | None = None,
 ) -> torch.nn.Module:
     """Give the module its seeded weights; its names and shapes must be the listed."""
     listed = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
@@ -83,7 +76,8 @@ def load(
     }
     if found != listed:
         raise ValueError(f"names or shapes differ: {found.items() ^ listed.items()}")
-    weights = seeded.state_dict(shapes, seed=cases.WEIGHT_SEED, gain=gain)
+    gains = {"gain": gain, "em_gain": em_gain}
+    weights = seeded.state_dict(shapes, seed=cases.WEIGHT_SEED, **gains)
     module.load_state_dict(
         {name.removeprefix(prefix): tensor(x) for name, x in weights.items()},
         strict=False,
@@ -92,10 +86,14 @@ def load(
 
 
 def make_network(
-    network: cases.Network, dtype: torch.dtype, gain: float = 1.0
+    network: cases.Network,
+    dtype: torch.dtype,
+    gain: float = 1.0,
+    em_gain: float | None = None,
 ) -> peer.EMANet:
     model = peer.EMANet(**dataclasses.asdict(network))
-    return load(model, cases.network_shapes(network), dtype, gain=gain)
+    shapes = cases.network_shapes(network)
+    return load(model, shapes, dtype, gain=gain, em_gain=em_gain)
 
 
 def describe(z: torch.Tensor) -> str:
@@ -228,48 +226,6 @@ def emanet_goldens(dtype: torch.dtype) -> Arrays:
     return out
 
 
-def train_batch(step: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    shape = (cases.TRAIN_BATCH, *cases.TRAIN_SIZE)
-    seed = cases.TRAIN_SEED + step
-    images = seeded.image((*shape, 3), seed)
-    labels = seeded.labels(shape, cases.TRAIN_NETWORK.num_classes, seed)
-    return channels_first(images, dtype), torch.from_numpy(labels).long()
-
-
-def train_run(normalization: str, dtype: torch.dtype) -> Arrays:
-    model = make_network(cases.TRAIN_NETWORK, dtype, cases.TRAIN_GAIN).train()
-    optimizer = peer.make_optimizer(model, cases.SGD_MOMENTUM, cases.WEIGHT_DECAY)
-    rates, losses = [], []
-    for step in range(1, cases.TRAIN_STEPS + 1):
-        lr = peer.learning_rate(
-            step,
-            cases.TRAIN_TOTAL_STEPS,
-            cases.BASE_LEARNING_RATE,
-            cases.POWER,
-            cases.HOLD_STEPS,
-        )
-        batch = train_batch(step, dtype)
-        options = {"lr": lr, "normalization": normalization}
-        losses.append(peer.train_step(model, optimizer, *batch, **options))
-        rates.append(lr)
-    if dtype == torch.float64:
-        print(f"  {normalization}: loss {np.round(losses, 3)}")
-        print(f"  {normalization}: {describe(model.emau.responsibilities)}")
-    weights = model.state_dict()
-    out = {"loss": np.array(losses), "learning_rate": np.array(rates)}
-    for name in cases.TRAIN_STORED:
-        x = array(weights[name])
-        out[name] = cases.sample(x) if x.size > cases.SAMPLE_LIMIT else x
-    return {f"{normalization}/{key}": value for key, value in out.items()}
-
-
-def train_goldens(dtype: torch.dtype) -> Arrays:
-    out = {}
-    for normalization in cases.TRAIN_NORMALIZATIONS:
-        out |= train_run(normalization, dtype)
-    return out
-
-
 def discrepancy(single: Arrays, double: Arrays) -> tuple[float, str]:
     """The largest, over the arrays, of max |difference| / max |value|, and where."""
 
@@ -298,7 +254,6 @@ def main() -> None:
         "emau": emau_goldens,
         "resnet": resnet_goldens,
         "emanet": emanet_goldens,
-        "train": train_goldens,
     }
     for name, compute in goldens.items():
         print(name)

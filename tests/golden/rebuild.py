@@ -33,11 +33,19 @@ def emanet(network: cases.Network) -> Segmenter:
     )
 
 
-def variables(network: cases.Network, gain: float = 1.0) -> dict:
+def variables(
+    network: cases.Network, gain: float = 1.0, em_gain: float | None = None
+) -> dict:
     """Its weights, through the key table of the released files."""
-    shapes = cases.network_shapes(network)
-    state = seeded.state_dict(shapes, seed=cases.WEIGHT_SEED, gain=gain)
-    return convert_state_dict(state)
+    return convert_state_dict(state_dict(network, gain, em_gain))
+
+
+def state_dict(
+    network: cases.Network, gain: float = 1.0, em_gain: float | None = None
+) -> dict[str, np.ndarray]:
+    """Its weights under the released names."""
+    shapes, gains = cases.network_shapes(network), {"gain": gain, "em_gain": em_gain}
+    return seeded.state_dict(shapes, seed=cases.WEIGHT_SEED, **gains)
 
 
 def image(size: tuple[int, int]) -> np.ndarray:

@@ -98,17 +98,26 @@ def values(name: str, shape: tuple[int, ...], *, seed: int = 0) -> np.ndarray:
 
 
 def state_dict(
-    shapes: Mapping[str, tuple[int, ...]], *, seed: int = 0, gain: float = 1.0
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    seed: int = 0,
+    gain: float = 1.0,
+    em_gain: float | None = None,
 ) -> dict[str, np.ndarray]:
     """`values` of every name; weights of convolutions times gain, of `fc2` over it.
 
     In training a gain above one changes the outputs little, BatchNorm undoing it, and
     divides the gradients: a run of many steps then stays close to itself in float32.
+    `em_gain` is that of the convolution before EM, in place of `gain`: the smaller,
+    the softer the responsibilities.
     """
+    em_gain = gain if em_gain is None else em_gain
     weights = {name: values(name, shape, seed=seed) for name, shape in shapes.items()}
     for name, x in weights.items():
-        if x.ndim == 4:
-            x *= np.float32(1.0 / gain if name.endswith("fc2.weight") else gain)
+        if x.ndim == 4 and name.endswith("fc2.weight"):
+            x /= np.float32(gain)
+        elif x.ndim == 4:
+            x *= np.float32(em_gain if name.endswith(EM_INPUTS) else gain)
     return weights
 
 

@@ -48,6 +48,7 @@ def message(action, *arguments):
         ("model.num_bases=12", "model", "num_bases", 12),
         ("model.num_bases=None", "model", "num_bases", None),
         ("model.normalization=none", "model", "normalization", "none"),
+        ("model.normalization=None", "model", "normalization", None),
         ("model.bases_update=none", "model", "bases_update", "none"),
         ("data.crop_size=(33, 65)", "data", "crop_size", (33, 65)),
         ("data.scales=1.0,2.0", "data", "scales", (1.0, 2.0)),
@@ -149,10 +150,20 @@ def test_a_checkpoints_config_takes_overrides(config, override, wanted):
     assert again.data[override.split("=")[0]] == wanted
 
 
-def test_an_untyped_number_stays_a_number(config):
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("eval_iters=5", 5),
+        ("eval_iters=none", None),
+        ("image_pooling=false", False),
+        ("normalization=none", "none"),
+        ("normalization=None", None),
+    ],
+)
+def test_an_untyped_field_takes_what_it_looks_like(config, override, wanted):
     again = from_json(to_json(config)).copy_and_resolve_references().unlock()
-    apply_override(again, "--config.model.eval_iters=5")
-    assert again.model.eval_iters == 5
+    apply_override(again, f"--config.model.{override}")
+    assert again.model[override.split("=")[0]] == wanted
 
 
 def test_a_loaded_config_is_locked(write):

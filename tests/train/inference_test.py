@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from ema_jax.resize import sizes_of
 from tests.golden import cases, seeded
 from tests.golden.evaluation_cases import (
     EVALUATION_OVERLAP,
@@ -19,7 +20,6 @@ from train.inference import (
     align,
     at_scale,
     extent,
-    sizes_of,
     sliding_window,
     whole_image,
 )

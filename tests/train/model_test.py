@@ -10,6 +10,7 @@ from train.model import ONLY_AT_START, build_model, frozen_parameters
 
 EMAU_FIELDS = {
     "num_bases": 5,
+    "num_heads": 2,
     "num_iters": 2,
     "eval_iters": 7,
     "bases_update": "none",
@@ -17,9 +18,22 @@ EMAU_FIELDS = {
     "kernel": "gaussian",
     "normalization": "layer",
     "gradient": "unroll",
+    "assignment": "hard",
     "temperature": 0.5,
+    "normalize_batch_mean": True,
+    "renormalize_average": True,
+    "skip_non_finite": True,
     "bn_decay": 0.6,
 }
+OTHER_FIELDS = [
+    ("emanet_tiny", "learn_temperature", True, {"gradient": "unroll"}),
+    ("hamburger_tiny", "num_bases", 5, {}),
+    ("hamburger_tiny", "bases_update", "moving_average", {}),
+    ("deeplabv3_tiny", "image_pooling", False, {}),
+    ("deeplabv3plus_tiny", "image_pooling", False, {}),
+    ("psanet_tiny", "map_size", 5, {}),
+]
+"""Model, option, value, and what goes with it."""
 
 
 @pytest.fixture
@@ -43,6 +57,49 @@ def test_fields_of_the_unit(config, field, value):
     assert getattr(build_model(config, 3).head.context, field) == value
 
 
+@pytest.mark.parametrize(("name", "field", "value", "others"), OTHER_FIELDS)
+def test_fields_of_other_models(config, name, field, value, others):
+    config.update(others | {"name": name})
+    head = build_model(config, 3).head
+    assert getattr(getattr(head, "context", head), field) != value
+    config[field] = value
+    head = build_model(config, 3).head
+    assert getattr(getattr(head, "context", head), field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "owner"),
+    [
+        ("emanet_tiny", "map_size", 9, "EMAU"),
+        ("emanet_tiny", "image_pooling", True, "EMAU"),
+        ("fcn_tiny", "num_bases", 8, "NoContext"),
+        ("non_local_tiny", "gradient", "stop", "NonLocal"),
+        ("deeplabv3_tiny", "num_iters", 3, "DeepLabV3Head"),
+        ("psanet_tiny", "bases_decay", 0.9, "PSAHead"),
+    ],
+)
+def test_an_option_of_another_model_is_refused(config, name, field, value, owner):
+    config.name = name
+    config[field] = value
+    message = refused(config)
+    assert message.startswith(
+        f"config.model.{field}={value!r} is no option of {owner}; it takes "
+    )
+
+
+def test_the_auxiliary_head_is_there_where_asked_for(config):
+    for name in ("emanet_tiny", "psanet_tiny"):
+        config.update({"name": name, "auxiliary_head": None})
+        assert build_model(config, 3).auxiliary_head is None
+        config.auxiliary_head = True
+        assert build_model(config, 3).auxiliary_head.hidden_channels == 64
+    config.name = "emanet_r50_mmseg"
+    config.auxiliary_head = None
+    assert build_model(config, 3).auxiliary_head is not None
+    config.auxiliary_head = False
+    assert build_model(config, 3).auxiliary_head is None
+
+
 def test_fields_of_backbone_and_head(config):
     config.output_stride = 16
     config.bn_decay = 0.6
@@ -55,8 +112,10 @@ def test_fields_of_backbone_and_head(config):
 
 
 def test_every_field_is_a_test_above(config):
-    elsewhere = {"name", "dtype", "output_stride", "dropout_rate"}
-    assert set(config) == EMAU_FIELDS.keys() | elsewhere | set(ONLY_AT_START)
+    elsewhere = {"name", "dtype", "output_stride", "dropout_rate", "auxiliary_head"}
+    others = {field for _, field, _, _ in OTHER_FIELDS}
+    tested = EMAU_FIELDS.keys() | others | elsewhere
+    assert set(config) == tested | set(ONLY_AT_START)
 
 
 def test_none_keeps_what_the_model_says(config):
@@ -104,7 +163,7 @@ def test_an_option_that_the_model_refuses_is_named(config, field, value):
 
 def test_a_field_that_the_model_does_not_have(config):
     config.attention = "self"
-    assert "'attention'" in refused(config)
+    assert refused(config).startswith("config.model.attention='self' is no option of")
 
 
 @pytest.mark.parametrize(
@@ -114,3 +173,9 @@ def test_a_field_that_the_model_does_not_have(config):
 def test_what_gets_no_gradient_is_frozen(config, gradient, frozen):
     config.gradient = gradient
     assert frozen_parameters(build_model(config, 3)) == frozen
+
+
+@pytest.mark.parametrize("name", ["fcn_tiny", "hamburger_tiny", "psanet_tiny"])
+def test_the_rivals_train_all_they_have(config, name):
+    config.name = name
+    assert frozen_parameters(build_model(config, 3)) == []

@@ -11,9 +11,13 @@ from tests.golden.foreign_cases import MMSEG_RUNS, RESNET_RUNS, RESNETS, run_nam
 from tests.golden.rebuild import emanet, golden, image, relative_error, variables
 from tests.golden.rebuild_foreign import backbone, state_dict
 
-DEEP = [depth for depth in cases.STAGE_SIZES if depth != 50]
 MMSEG = {"multi_grid": (), "align_corners": False}
 """What the shapes of OpenMMLab's files do not tell."""
+
+
+def deep(runs: dict) -> list[tuple]:
+    """(depth, stride, size) of the networks deeper than 50."""
+    return [(depth, *run) for depth in runs if depth > 50 for run in runs[depth]]
 
 
 def small_logits(model: Segmenter, x: np.ndarray) -> jax.Array:
@@ -28,9 +32,8 @@ def small_auxiliary(model: Segmenter, x: np.ndarray) -> jax.Array:
 
 # The deep networks run operation by operation: blocks repeat, and each operation
 # compiles once for all of them, where jit would compile every network from the start.
-@pytest.mark.parametrize("depth", DEEP)
-def test_deep_releases_equal_pytorch(depth):
-    [(stride, size)] = cases.EMANET_RUNS[depth]
+@pytest.mark.parametrize(("depth", "stride", "size"), deep(cases.EMANET_RUNS))
+def test_deep_releases_equal_pytorch(depth, stride, size):
     network = cases.Network(stage_sizes=cases.STAGE_SIZES[depth], output_stride=stride)
     weights = variables(network)
     logits = emanet(network).apply(weights, image(size), method=small_logits)
@@ -52,9 +55,8 @@ def test_mmseg50_equals_pytorch(stride, size):
         assert relative_error(logits[:, ::step, ::step], expected) < 1e-4
 
 
-@pytest.mark.parametrize("depth", DEEP)
-def test_deep_mmsegs_equal_pytorch(depth):
-    [(stride, size)] = MMSEG_RUNS[depth]
+@pytest.mark.parametrize(("depth", "stride", "size"), deep(MMSEG_RUNS))
+def test_deep_mmsegs_equal_pytorch(depth, stride, size):
     weights = convert_state_dict(state_dict(f"mmseg{depth}"))
     model = EMANet(**model_options(weights), **MMSEG, output_stride=stride)
     name = run_name(f"mmseg{depth}", stride, size)

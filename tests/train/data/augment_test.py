@@ -1,9 +1,13 @@
 import itertools
+import zlib
 
 import numpy as np
 import pytest
 
+from tests.golden import augment_cases
+from tests.golden.rebuild import golden
 from train.data import augment as A
+from train.preprocess import STD, normalize_images
 
 SIZES = [(7, 9), (1, 6), (6, 1), (1, 1), (13, 5)]
 
@@ -134,6 +138,26 @@ def test_scales_and_flips_are_drawn_uniformly():
     drawn = [A.draw_scale(rng, (0.5, 1.0, 2.0)) for _ in range(600)]
     assert all(150 < drawn.count(s) < 250 for s in (0.5, 1.0, 2.0))
     assert 240 < sum(A.draw_flip(rng) for _ in range(600)) < 360
+
+
+@pytest.mark.parametrize("draw", augment_cases.DRAWS, ids=lambda draw: draw.name)
+def test_the_network_sees_what_pytorch_would_give_it(draw):
+    scaled = A.scale(*augment_cases.picture(draw.size), draw.scale)
+    cropped = A.crop(*A.pad(*scaled, draw.crop), *draw.corner, draw.crop)
+    image, label, mask = A.mirror(*cropped) if draw.flip else cropped
+    expected = golden("augment")
+    labels = augment_cases.sample(label)
+    np.testing.assert_array_equal(labels, expected[f"{draw.name}/label"])
+    assert zlib.crc32(label.tobytes()) == expected[f"{draw.name}/label_crc32"]
+    pixels = augment_cases.sample(
+        np.asarray(normalize_images(image[None], mask[None])[0])
+    )
+    wanted = expected[f"{draw.name}/image"]
+    assert (np.abs(pixels - wanted) * STD).max() < 1 / 255
+    padded = ~augment_cases.sample(mask)
+    assert (pixels[padded] == 0).all()
+    assert (wanted[padded] == 0).all()
+    assert (labels[padded] == 255).all()
 
 
 def test_augment_is_scale_pad_crop_flip_in_this_order():

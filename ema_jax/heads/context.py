@@ -1,11 +1,12 @@
-"""Heads: features of the backbone to logits."""
+"""The head of EMANet, with any context module."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.layers import ConvBN, conv, torch_uniform, uniform_bias
+from ema_jax.heads.common import classify, head_conv
+from ema_jax.layers import ConvBN
 from ema_jax.resnet import Features
 
 
@@ -47,57 +48,3 @@ class ContextHead(nn.Module):
 
     def _conv_bn(self, features: int, name: str) -> ConvBN:
         return head_conv(features, self.bn_decay, self.dtype, name)
-
-
-class FCNHead(nn.Module):
-    """3×3 ConvBN and classifier: the auxiliary head of OpenMMLab's networks.
-
-    Attributes:
-        num_classes: channels of the logits.
-        hidden_channels: channels before the classifier.
-        stage: the stage, 1 to 4, whose features it reads.
-        dropout_rate, bn_decay, dtype: see `ContextHead`.
-
-    Reference:
-        Long et al., CVPR 2015, https://arxiv.org/abs/1411.4038.
-    """
-
-    num_classes: int
-    hidden_channels: int = 256
-    stage: int = 3
-    dropout_rate: float = 0.1
-    bn_decay: float = 0.9997
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
-        """Features of the stages to logits (B, h, w, num_classes), float32."""
-        x, mask = stages[self.stage - 1]
-        x = head_conv(self.hidden_channels, self.bn_decay, self.dtype, "conv1")(
-            x, train=train, mask=mask
-        )
-        return classify(x, self.num_classes, self.dropout_rate, train=train)
-
-
-def head_conv(features: int, bn_decay: float, dtype: DTypeLike, name: str) -> ConvBN:
-    """A 3×3 ConvBN with PyTorch's default init."""
-    return ConvBN(
-        features,
-        3,
-        bn_decay=bn_decay,
-        dtype=dtype,
-        kernel_init=torch_uniform,
-        name=name,
-    )
-
-
-def classify(x: Array, num_classes: int, dropout_rate: float, *, train: bool) -> Array:
-    """Channel dropout and a 1×1 convolution, in the scope of the calling module."""
-    x = nn.Dropout(dropout_rate, broadcast_dims=(1, 2), deterministic=not train)(x)
-    return conv(
-        num_classes,
-        use_bias=True,
-        kernel_init=torch_uniform,
-        bias_init=uniform_bias(x.shape[-1]),
-        name="classifier",
-    )(x.astype(jnp.float32))

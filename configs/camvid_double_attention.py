@@ -1,0 +1,12 @@
+"""Double attention in the place of the EMA unit, on CamVid."""
+
+from ml_collections import ConfigDict
+
+from configs import camvid
+
+
+def get_config() -> ConfigDict:
+    """`camvid` with `double_attention_tiny`."""
+    config = camvid.get_config()
+    config.model.name = "double_attention_tiny"
+    return config

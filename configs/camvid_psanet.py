@@ -1,0 +1,13 @@
+"""PSANet, on CamVid."""
+
+from ml_collections import ConfigDict
+
+from configs import camvid
+
+
+def get_config() -> ConfigDict:
+    """`camvid` with `psanet_tiny`."""
+    config = camvid.get_config()
+    config.model.name = "psanet_tiny"
+    config.model.map_size = 33  # covers crops of 257
+    return config

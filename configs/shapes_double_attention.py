@@ -1,0 +1,12 @@
+"""Double attention in the place of the EMA unit, on the embedded data set."""
+
+from ml_collections import ConfigDict
+
+from configs import shapes
+
+
+def get_config() -> ConfigDict:
+    """`shapes` with `double_attention_tiny`."""
+    config = shapes.get_config()
+    config.model.name = "double_attention_tiny"
+    return config

@@ -1,0 +1,12 @@
+"""External attention in the place of the EMA unit, on the embedded data set."""
+
+from ml_collections import ConfigDict
+
+from configs import shapes
+
+
+def get_config() -> ConfigDict:
+    """`shapes` with `external_attention_tiny`."""
+    config = shapes.get_config()
+    config.model.name = "external_attention_tiny"
+    return config

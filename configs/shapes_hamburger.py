@@ -1,0 +1,12 @@
+"""Hamburger in the place of the EMA unit, on the embedded data set."""
+
+from ml_collections import ConfigDict
+
+from configs import shapes
+
+
+def get_config() -> ConfigDict:
+    """`shapes` with `hamburger_tiny`."""
+    config = shapes.get_config()
+    config.model.name = "hamburger_tiny"
+    return config

@@ -1,0 +1,90 @@
+"""Batch normalisation whose statistics are those of the tokens that exist."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from ema_jax.options import AxisName
+
+EPSILON = 1e-5
+
+
+class BatchNorm(nn.Module):
+    """`y = γ (x - mean) / √(var + 1e-5) + β`, over all axes but the channels.
+
+    Variables and results are those of `nn.BatchNorm`, but for two cases of a mask. Over
+    a mapped axis the statistics are sums over all tokens, not means of the devices'
+    means, which differ when the devices hold unlike numbers of tokens. And a batch
+    without a single token leaves the running statistics alone and uses them, where
+    0/0 would poison them for good.
+
+    Attributes:
+        train: use the statistics of the batch, and update the running ones.
+        decay: share of the old running statistics that an update keeps.
+        axis_name: mapped axis over which the tokens are split, if any. Its devices
+            exchange 2C+1 numbers.
+        dtype: type of the result. Parameters, statistics and sums are float32.
+        scale_init: of γ.
+
+    Example:
+        >>> import jax
+        >>> x = jnp.array([[1.0], [3.0], [jnp.nan]])
+        >>> mask = jnp.array([[True], [True], [False]])
+        >>> norm = BatchNorm(train=True, decay=0.9)
+        >>> y, _ = norm.init_with_output(jax.random.key(0), x, mask)
+        >>> y[:2, 0].round(2)
+        Array([-1.,  1.], dtype=float32)
+
+    Reference:
+        Ioffe & Szegedy, ICML 2015, https://arxiv.org/abs/1502.03167.
+    """
+
+    train: bool
+    decay: float = 0.99
+    axis_name: AxisName | None = None
+    dtype: DTypeLike = jnp.float32
+    scale_init: Callable[..., Array] = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array | None = None) -> Array:
+        """Normalise (..., C); the mask broadcasts against x, true where it exists."""
+        shape = x.shape[-1:]
+        scale = self.param("scale", self.scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        mean, var = running_mean.value, running_var.value
+        if self.train:
+            total, square, count = self._sums(x, mask)
+            present = count > 0
+            count = jnp.maximum(count, 1)
+            batch_mean = total / count
+            batch_var = jnp.maximum(square / count - jnp.square(batch_mean), 0)
+            mean = jnp.where(present, batch_mean, mean)
+            var = jnp.where(present, batch_var, var)
+            if not self.is_initializing():
+                keep = self.decay
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * var
+        y = (x.astype(jnp.float32) - mean) * (lax.rsqrt(var + EPSILON) * scale) + bias
+        return y.astype(self.dtype)
+
+    def _sums(self, x: Array, mask: Array | None) -> tuple[Array, ...]:
+        """Σx and Σx² over the tokens, (C,), and their number (1,)."""
+        x = x.astype(jnp.float32)
+        if mask is None:
+            count = jnp.float32(math.prod(x.shape[:-1]))
+        else:  # 0 · NaN is NaN
+            mask = jnp.broadcast_to(mask, (*x.shape[:-1], 1))
+            count = jnp.sum(mask, dtype=jnp.float32)
+            x = jnp.where(mask, x, 0)
+        axes = tuple(range(x.ndim - 1))
+        sums = [jnp.sum(x, axes), jnp.sum(jnp.square(x), axes), count[None]]
+        if self.axis_name:  # in one exchange
+            together = lax.psum(jnp.concatenate(sums), self.axis_name)
+            sums = jnp.split(together, (x.shape[-1], 2 * x.shape[-1]))
+        return tuple(sums)

@@ -1,0 +1,231 @@
+"""The networks of the papers: EMANet, and its rivals with the same backbone."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from ema_jax.context import CONTEXTS
+from ema_jax.emau import EMAU
+from ema_jax.heads import ContextHead, DeepLabV3Head, DeepLabV3PlusHead, PSAHead
+from ema_jax.heads.deeplab import RATES
+from ema_jax.options import check_option
+from ema_jax.resnet import Stem
+from ema_jax.segmenter import Segmenter, make_segmenter, with_options
+
+
+def EMANet(  # noqa: N802 (a model, named as in the paper)
+    num_classes: int = 21,
+    depth: int | None = 101,
+    output_stride: int = 8,
+    channels: int = 512,
+    num_bases: int = 64,
+    dropout_rate: float = 0.1,
+    dtype: DTypeLike = jnp.float32,
+    **options: Any,
+) -> Segmenter:
+    """EMANet: a dilated ResNet and a head with EM attention.
+
+    Args:
+        num_classes: channels of the logits.
+        depth: 50, 101 or 152.
+        output_stride: 8 or 16 (or 32).
+        channels: channels of the EMA unit; 256 is the variant EMANet-256.
+        num_bases: K.
+        dropout_rate: of whole channels, before the classifier.
+        dtype: compute type, float32 or bfloat16. Parameters, statistics, EM sums and
+            logits are float32.
+        **options: any other attribute of `EMAU`, and all options of `ContextNet`.
+
+    Raises:
+        ValueError: an unknown depth or option.
+
+    Example:
+        >>> import jax
+        >>> model = EMANet(num_classes=5, stage_sizes=(1, 1, 1, 1), width=8,
+        ...                channels=16, num_bases=4)
+        >>> images = jnp.zeros((1, 33, 33, 3))
+        >>> variables = model.init(jax.random.key(0), images, train=False)
+        >>> model.apply(variables, images, train=False).shape
+        (1, 33, 33, 5)
+
+    Reference:
+        Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426.
+    """
+    return ContextNet(
+        "em",
+        num_classes,
+        depth,
+        output_stride,
+        channels,
+        dropout_rate,
+        dtype,
+        num_bases=num_bases,
+        **options,
+    )
+
+
+def ContextNet(  # noqa: N802
+    context: str,
+    num_classes: int = 21,
+    depth: int | None = 101,
+    output_stride: int = 8,
+    channels: int = 512,
+    dropout_rate: float = 0.1,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    hidden_channels: int = 256,
+    bn_decay: float = 0.9997,
+    concat_input: bool = False,
+    stage_sizes: tuple[int, ...] | None = None,
+    width: int = 64,
+    stem_width: int = 64,
+    stem: Stem = "deep128",
+    multi_grid: tuple[int, ...] = (1, 2, 4),
+    auxiliary_head: bool = False,
+    align_corners: bool = True,
+    **unit: Any,
+) -> Segmenter:
+    """EMANet with any context module in the place of its unit.
+
+    Args:
+        context: "em", or a name of `CONTEXTS`; "none" is the network without context.
+        num_classes: channels of the logits.
+        depth: 50, 101 or 152.
+        output_stride: 8 or 16 (or 32).
+        channels: that the context module sees.
+        dropout_rate: of whole channels, before the classifier.
+        dtype: compute type.
+        hidden_channels: channels before the classifier.
+        bn_decay: share of the old running statistics that BN keeps.
+        concat_input: see `ContextHead`.
+        stage_sizes, width, stem_width, stem, multi_grid: see `make_segmenter`.
+        auxiliary_head: an `FCNHead` of `hidden_channels`; see `Segmenter`.
+        align_corners: see `Segmenter`.
+        **unit: any other attribute of the context module.
+
+    Raises:
+        ValueError: an unknown context, depth or option.
+
+    Example:
+        >>> ContextNet("non_local", mode="dot_product").head.context.mode
+        'dot_product'
+        >>> ContextNet("none", num_bases=64)
+        Traceback (most recent call last):
+        ValueError: num_bases=64 is no option of NoContext; it takes none
+    """
+    kinds = {"em": EMAU, **CONTEXTS}
+    check_option("context", context, tuple(kinds))
+    return make_segmenter(
+        ContextHead,
+        num_classes,
+        depth,
+        output_stride,
+        dropout_rate,
+        dtype,
+        stage_sizes=stage_sizes,
+        width=width,
+        stem_width=stem_width,
+        stem=stem,
+        multi_grid=multi_grid,
+        bn_decay=bn_decay,
+        auxiliary_head=auxiliary_head,
+        auxiliary_channels=hidden_channels,
+        align_corners=align_corners,
+        context=with_options(kinds[context], unit, bn_decay=bn_decay, dtype=dtype),
+        channels=channels,
+        hidden_channels=hidden_channels,
+        concat_input=concat_input,
+    )
+
+
+def DeepLabV3(  # noqa: N802
+    num_classes: int = 21,
+    depth: int | None = 101,
+    output_stride: int = 8,
+    channels: int = 256,
+    **options: Any,
+) -> Segmenter:
+    """DeepLabV3: a dilated ResNet and atrous spatial pyramid pooling.
+
+    Args:
+        num_classes: channels of the logits.
+        depth: 50, 101 or 152.
+        output_stride: 8 or 16 (or 32); the dilations of the pyramid follow it.
+        channels: of each branch of the pyramid.
+        **options: those of `make_segmenter`, other attributes of `DeepLabV3Head`.
+
+    Raises:
+        ValueError: an unknown depth or option.
+
+    Example:
+        >>> DeepLabV3(output_stride=16).head.rates
+        (6, 12, 18)
+
+    Reference:
+        Chen et al., https://arxiv.org/abs/1706.05587.
+    """
+    options = {"rates": pyramid_rates(output_stride), **options}
+    return make_segmenter(
+        DeepLabV3Head, num_classes, depth, output_stride, channels=channels, **options
+    )
+
+
+def DeepLabV3Plus(  # noqa: N802
+    num_classes: int = 21,
+    depth: int | None = 101,
+    output_stride: int = 8,
+    channels: int = 256,
+    **options: Any,
+) -> Segmenter:
+    """DeepLabV3+: DeepLabV3 with a decoder at stride 4.
+
+    Args:
+        num_classes, depth, output_stride, channels: see `DeepLabV3`.
+        **options: those of `make_segmenter`, other attributes of `DeepLabV3PlusHead`.
+
+    Raises:
+        ValueError: an unknown depth or option.
+
+    Reference:
+        Chen et al., ECCV 2018, https://arxiv.org/abs/1802.02611.
+    """
+    options = {"rates": pyramid_rates(output_stride), **options}
+    return make_segmenter(
+        DeepLabV3PlusHead,
+        num_classes,
+        depth,
+        output_stride,
+        channels=channels,
+        **options,
+    )
+
+
+def PSANet(  # noqa: N802
+    num_classes: int = 21,
+    depth: int | None = 101,
+    output_stride: int = 8,
+    channels: int = 512,
+    **options: Any,
+) -> Segmenter:
+    """PSANet: a dilated ResNet and point-wise spatial attention.
+
+    Args:
+        num_classes, depth, output_stride: see `DeepLabV3`.
+        channels: of the features that are collected and distributed.
+        **options: those of `make_segmenter`, other attributes of `PSAHead`.
+
+    Raises:
+        ValueError: an unknown depth or option.
+
+    Reference:
+        Zhao et al., ECCV 2018; see `PSAHead`.
+    """
+    return make_segmenter(
+        PSAHead, num_classes, depth, output_stride, channels=channels, **options
+    )
+
+
+def pyramid_rates(output_stride: int) -> tuple[int, ...]:
+    """Dilations of the pyramid that cover the image alike at every output stride."""
+    return tuple(rate * 8 // output_stride for rate in RATES)

@@ -1,0 +1,45 @@
+"""Twice the resolution, and the means of images, by loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ema_jax.heads.common import double
+from ema_jax.heads.deeplab import enlarge, spatial_mean
+
+
+def between(line: np.ndarray, size: int) -> np.ndarray:
+    """Linear interpolation at 0, ½, 1, …; the last value goes on."""
+    return np.interp(np.arange(size) / 2, np.arange(len(line)), line)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (6, 8), (5, 8)])
+def test_double_is_linear_and_repeats_the_last(shape):
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    expected = np.stack([between(column, shape[0]) for column in x.T], axis=1)
+    expected = np.stack([between(row, shape[1]) for row in expected])
+    x = jnp.asarray(x)[None, ..., None]
+    actual = jax.jit(double)(x, None, jnp.ones((1, *shape)))
+    np.testing.assert_allclose(actual[0, ..., 0], expected, rtol=1e-6)
+
+
+def test_double_stops_at_the_mask():
+    x = jnp.array([[1.0, 3.0, 99.0], [99.0, 99.0, 99.0]])[None, ..., None]
+    mask = jnp.array([[True, True, False], [False, False, False]])[None]
+    actual = jax.jit(double)(x, mask, jnp.ones((1, 3, 5)))[0, ..., 0]
+    np.testing.assert_array_equal(actual[0, :4], [1, 2, 3, 3])
+    np.testing.assert_array_equal(actual[1, :4], [1, 2, 3, 3])
+
+
+def test_enlarge_is_linear_between_strides_16_and_4():
+    x = jnp.array([0.0, 4.0, 8.0])[None, None, :, None]
+    actual = jax.jit(enlarge)(x, None, jnp.ones((1, 1, 9)))
+    np.testing.assert_array_equal(actual[0, 0, :, 0], np.arange(9))
+
+
+def test_the_mean_is_that_of_the_pixels_that_exist():
+    x = jnp.array([[1.0, 3.0, 99.0], [9.0, 9.0, 9.0]])[:, None, :, None]
+    mask = jnp.array([[True, True, False], [False, False, False]])[:, None]
+    np.testing.assert_array_equal(spatial_mean(x, mask).ravel(), [2, 0])
+    np.testing.assert_allclose(spatial_mean(x, None).ravel(), [103 / 3, 9])

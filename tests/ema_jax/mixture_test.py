@@ -1,0 +1,278 @@
+"""EM attention is expectation-maximization: its theory, and scikit-learn's peer."""
+
+import warnings
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import ive
+from scipy.stats import multivariate_normal
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from ema_jax import em_attention, em_trace, mixture_log_likelihood
+from ema_jax.mixture import dead_bases, mean_entropy
+from tests.golden.rebuild import relative_error
+
+PROBLEMS, TOKENS, CHANNELS, BASES, ITERS = 32, 40, 5, 4, 50
+"""Many problems of one shape share one compiled program."""
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+trace = jax.jit(em_trace, static_argnames=("num_iters", "kernel", "normalization"))
+
+
+def problems(seed: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens in clusters, of a tightness that differs, and random first bases."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((PROBLEMS, 1 + seed % 7, CHANNELS))
+    chosen = rng.integers(centres.shape[1], size=(PROBLEMS, TOKENS))
+    x = np.take_along_axis(centres, chosen[..., None], axis=1)
+    x += spread * rng.standard_normal(x.shape)
+    return x, rng.standard_normal((PROBLEMS, BASES, CHANNELS))
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def assert_never_falls(likelihood: np.ndarray) -> None:
+    fall = likelihood[:-1] - likelihood[1:]
+    assert np.max(fall / np.abs(likelihood[1:]).max()) < 1e-9
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    spread=st.floats(0.01, 3),
+    temperature=st.floats(0.05, 50),
+    masked=st.floats(0, 0.9),
+)
+def test_likelihood_of_the_von_mises_fisher_mixture_never_falls(
+    seed, spread, temperature, masked
+):
+    """20 examples of 32 problems each."""
+    x, mu = problems(seed, spread)
+    mask = np.random.default_rng(seed).random((PROBLEMS, TOKENS)) >= masked
+    steps = trace(
+        unit(x), unit(mu), num_iters=ITERS, temperature=temperature, mask=mask
+    )
+    assert_never_falls(np.asarray(steps.log_likelihood))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    spread=st.floats(0.01, 3),
+    temperature=st.floats(0.05, 50),
+)
+def test_likelihood_of_the_gaussian_mixture_never_falls(seed, spread, temperature):
+    x, mu = problems(seed, spread)
+    steps = trace(
+        x,
+        mu,
+        num_iters=ITERS,
+        temperature=temperature,
+        kernel="gaussian",
+        normalization="none",
+        mask=np.ones((PROBLEMS, TOKENS), bool),
+    )
+    assert_never_falls(np.asarray(steps.log_likelihood))
+
+
+def test_gaussian_kernel_is_sklearns_mixture_step_by_step():
+    """Equal weights and one fixed isotropic covariance, held by starting anew."""
+    x, mu = (array[0] for array in problems(5, 0.5))
+    temperature, means = 3.0, mu
+    steps = trace(
+        x,
+        mu,
+        num_iters=20,
+        temperature=temperature,
+        kernel="gaussian",
+        normalization="none",
+    )
+    for step in range(20):
+        peer = GaussianMixture(
+            BASES,
+            covariance_type="spherical",
+            max_iter=1,
+            weights_init=np.full(BASES, 1 / BASES),
+            means_init=means,
+            precisions_init=np.full(BASES, temperature),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            means = peer.fit(x).means_
+        assert relative_error(steps.bases[step], means) < 1e-5
+
+
+def test_gaussian_likelihood_is_scipys():
+    x, mu = (array[0] for array in problems(1, 1.0))
+    density = np.mean(
+        [multivariate_normal(m, np.eye(CHANNELS) / 2.5).pdf(x) for m in mu], axis=0
+    )
+    mask = np.arange(TOKENS) % 3 > 0
+    for chosen in (None, mask):
+        actual = mixture_log_likelihood(
+            x, mu, temperature=2.5, kernel="gaussian", mask=chosen
+        )
+        rows = slice(None) if chosen is None else chosen
+        np.testing.assert_allclose(actual, np.log(density[rows]).sum(), rtol=1e-10)
+
+
+def test_dot_likelihood_lacks_the_normaliser_of_von_mises_fisher_alone():
+    """Its density, normaliser included, integrates to one over the sphere."""
+    concentration, rng = 4.0, np.random.default_rng(0)
+    x = unit(rng.standard_normal((200_000, 3)))
+    mu = unit(rng.standard_normal((2, 3)))
+    density = jnp.exp(
+        jax.vmap(
+            lambda token: mixture_log_likelihood(
+                token[None], mu, temperature=concentration
+            )
+        )(x)
+    )
+    order = 3 / 2 - 1
+    normaliser = concentration**order / (
+        (2 * np.pi) ** 1.5 * ive(order, concentration) * np.exp(concentration)
+    )
+    integral = 4 * np.pi * normaliser * np.mean(density)
+    np.testing.assert_allclose(integral, 1, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "normalization", "temperature"),
+    [("dot", "l2", 6.0), ("gaussian", "none", 6.0)],
+)
+def test_implicit_gradient_is_that_of_many_unrolled_iterations(
+    kernel, normalization, temperature
+):
+    x, _ = problems(3, 0.3)
+    x = unit(x[:2])
+    start, rng = x[:, :BASES], np.random.default_rng(4)
+    of_features = rng.standard_normal(x.shape)
+    of_bases = rng.standard_normal(start.shape)
+
+    def gradients(mode):
+        def objective(x, temperature):
+            result = em_attention(
+                x,
+                start,
+                num_iters=200,
+                temperature=temperature,
+                kernel=kernel,
+                normalization=normalization,
+                gradient=mode,
+            )
+            return jnp.sum(result.features * of_features) + jnp.sum(
+                result.bases * of_bases
+            )
+
+        return jax.jit(jax.grad(objective, (0, 1)))(x, temperature)
+
+    for implicit, unrolled in zip(
+        gradients("implicit"), gradients("unroll"), strict=True
+    ):
+        assert np.abs(unrolled).max() > 1e-3
+        assert relative_error(implicit, unrolled) < 1e-3
+
+
+def compiled_memory(mode: str, num_iters: int) -> int:
+    def objective(x, mu):
+        result = em_attention(x, mu, num_iters=num_iters, gradient=mode)
+        return jnp.sum(jnp.square(result.features))
+
+    x = jax.ShapeDtypeStruct((2, 2048, 32), jnp.float32)
+    mu = jax.ShapeDtypeStruct((16, 32), jnp.float32)
+    compiled = jax.jit(jax.grad(objective)).lower(x, mu).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_memory_of_the_implicit_gradient_does_not_grow_with_the_iterations():
+    assert compiled_memory("implicit", 100) == compiled_memory("implicit", 3)
+    assert compiled_memory("unroll", 100) > 5 * compiled_memory("unroll", 3)
+
+
+@pytest.mark.parametrize("assignment", ["soft", "hard"])
+def test_trace_tells_what_the_iterations_did(assignment):
+    x, mu = problems(2, 1.0)
+    options = {"temperature": 2.0, "assignment": assignment}
+    steps = em_trace(x, mu, num_iters=4, **options)
+    previous = mu
+    for step in range(4):
+        done = em_attention(x, mu, num_iters=step + 1, **options)
+        np.testing.assert_allclose(steps.bases[step], done.bases, atol=1e-12)
+        change = np.linalg.norm(done.bases - previous, axis=(-2, -1))
+        np.testing.assert_allclose(steps.change[step], change, atol=1e-12)
+        z = np.asarray(done.responsibilities)
+        entropy = -np.sum(z * np.log(np.where(z > 0, z, 1)), axis=-1).mean(-1)
+        np.testing.assert_allclose(steps.entropy[step], entropy, atol=1e-12)
+        alive = [len(set(image)) for image in z.argmax(-1)]
+        np.testing.assert_array_equal(steps.dead_bases[step], BASES - np.array(alive))
+        previous = done.bases
+
+
+def test_diagnostics_of_masked_tokens():
+    z = jnp.array([[0.5, 0.5], [0.0, 1.0], [0.0, 0.0]])
+    mask = jnp.array([True, True, False])
+    np.testing.assert_allclose(mean_entropy(z, mask), np.log(2) / 2)
+    assert dead_bases(z, mask) == 0
+    assert dead_bases(z, jnp.array([False, True, False])) == 1
+    assert mean_entropy(z, jnp.zeros(3, bool)) == 0
+
+
+@pytest.mark.parametrize("mode", ["last_step", "unroll"])
+@pytest.mark.parametrize(
+    ("kernel", "normalization"),
+    [("dot", "l2"), ("dot", "layer"), ("gaussian", "none")],
+)
+def test_gradients_are_finite_differences(mode, kernel, normalization):
+    """Random cotangents, in float64; what is stopped is held fixed."""
+    x, mu = (array[0] for array in problems(6, 1.0))
+    options = {"kernel": kernel, "normalization": normalization}
+    start = mu
+    mask = np.arange(TOKENS) % 5 > 0
+    attend = jax.jit(
+        partial(em_attention, num_iters=3, mask=mask, gradient=mode, **options)
+    )
+    step = jax.jit(
+        partial(
+            em_attention,
+            num_iters=3 if mode == "unroll" else 1,
+            mask=mask,
+            gradient="unroll",
+            **options,
+        )
+    )
+    if mode == "last_step":
+        start = em_attention(
+            x, mu, num_iters=2, temperature=0.8, mask=mask, **options
+        ).bases
+    rng = np.random.default_rng(7)
+    cotangents = [rng.standard_normal(y.shape) for y in attend(x, mu, temperature=0.8)]
+    directions = rng.standard_normal(x.shape), rng.standard_normal()
+
+    def objective(attend, mu, x, temperature):
+        outputs = attend(x, mu, temperature=temperature)
+        return sum(jnp.sum(y * w) for y, w in zip(outputs, cotangents, strict=True))
+
+    dx, dt = jax.grad(partial(objective, attend, mu), (0, 1))(x, 0.8)
+    slope = np.sum(dx * directions[0]) + dt * directions[1]
+    h = 1e-6
+    up, down = (
+        objective(
+            step, start, x + sign * h * directions[0], 0.8 + sign * h * directions[1]
+        )
+        for sign in (1, -1)
+    )
+    np.testing.assert_allclose(slope, (up - down) / (2 * h), rtol=1e-6)
