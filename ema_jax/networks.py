@@ -112,7 +112,7 @@ def ContextNet(  # noqa: N802
         'dot_product'
         >>> ContextNet("none", num_bases=64)
         Traceback (most recent call last):
-        ValueError: num_bases=64 is no option of NoContext; it takes none
+        ValueError: num_bases=64 is no option of NoContext; it takes nothing else
     """
     kinds = {"em": EMAU, **CONTEXTS}
     check_option("context", context, tuple(kinds))

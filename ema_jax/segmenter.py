@@ -183,6 +183,6 @@ dropout_rate, dtype, hidden_channels, stage
         if name not in taken:
             raise ValueError(
                 f"{name}={value!r} is no option of {kind.__name__}; "
-                f"it takes {', '.join(taken) or 'none'}"
+                f"it takes {', '.join(taken) or 'nothing else'}"
             )
     return kind(**options, **given)

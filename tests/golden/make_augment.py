@@ -8,8 +8,8 @@ Needs torch. For each {draw} of `augment_cases.DRAWS`, computed in float64:
   {draw}/label: labels [N] of the same pixels, uint8, padded with 255
   {draw}/label_crc32: of all the labels [H, W]
 
-In float32 PyTorch rounds the ratio of the sizes, and "nearest" then takes a few rows or
-columns one too early: of 7168 pairs of a side up to 1024 and a scale, in 36.
+In float32 PyTorch rounds the ratio of the sizes, and "nearest" then takes one or two
+rows one too early, for 36 of 7168 pairs of a side up to 1024 and a scale.
 """
 
 import sys

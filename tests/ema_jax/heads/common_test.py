@@ -38,6 +38,14 @@ def test_enlarge_is_linear_between_strides_16_and_4():
     np.testing.assert_array_equal(actual[0, 0, :, 0], np.arange(9))
 
 
+def test_enlarge_stops_at_the_mask():
+    """Of an image whose side at the lower stride is even."""
+    x = jnp.array([1.0, 3.0, 99.0])[None, None, :, None]
+    mask = jnp.array([True, True, True, True, False])[None, None]
+    actual = enlarge(x, mask, jnp.ones((1, 1, 5)))
+    np.testing.assert_array_equal(actual[0, 0, :4, 0], [1, 2, 3, 3])
+
+
 def test_the_mean_is_that_of_the_pixels_that_exist():
     x = jnp.array([[1.0, 3.0, 99.0], [9.0, 9.0, 9.0]])[:, None, :, None]
     mask = jnp.array([[True, True, False], [False, False, False]])[:, None]
