@@ -1,5 +1,6 @@
 # make train   installs, and trains the embedded data set
 # make test    installs, and runs the tests
+# make faults  installs, and kills trainings at random moments: some ten minutes
 # make check   installs, and runs the linters and the type checker
 # Another interpreter: make test PYTHON=python3.12
 
@@ -8,13 +9,16 @@ VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 WORKDIR ?= runs/shapes
 
-.PHONY: train test check format lock clean
+.PHONY: train test faults check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: $(VENV)/installed
+	$(BIN)/python tests/faults/kill.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

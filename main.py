@@ -5,14 +5,29 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from train.commands import load, run_convert, run_evaluate, run_predict, run_train
-from train.errors import UserError
+from absl import logging as absl_logging
+
+from train.commands import (
+    load,
+    run_ablate,
+    run_convert,
+    run_evaluate,
+    run_predict,
+    run_profile,
+    run_train,
+)
+from train.distributed import PREEMPTED, end, initialize
+from train.errors import Preempted, UserError
 
 MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
 FLIP = "--config.evaluation.flip=true"
 OVERRIDES = """\
 Any field of the config can be set: --config.optimizer.learning_rate=0.01
 configs/default.py explains them all.
+"""
+ABLATIONS = """\
+The same command goes on where it was stopped. configs/ablations/default.py explains its
+fields, such as --config.seeds=(0,1,2); any other field is set in every training.
 """
 
 
@@ -35,6 +50,13 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--config", required=True, help="such as configs/shapes.py")
     train.add_argument("--workdir", required=True, help="folder of the run")
 
+    ablate = add("ablate", "train and compare variants, over seeds", ABLATIONS)
+    ablate.add_argument("--config", required=True, help="of configs/ablations/")
+    ablate.add_argument("--workdir", required=True, help="folder of all its runs")
+    ablate.add_argument(
+        "--jobs", type=int, default=1, help="trainings at a time, on a CPU (default 1)"
+    )
+
     evaluate = add("evaluate", "print the scores of a trained network", OVERRIDES)
     evaluate.add_argument("--split", help="another split than the config's")
 
@@ -43,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--output", required=True, help="folder of the masks")
     for command in (evaluate, predict):
         add_network_options(command)
+
+    for command in (train, evaluate):
+        add_cluster_options(command)
+
+    add_profile_options(add("profile", "print what the networks cost"))
 
     convert = add("convert", "write weights as safetensors, by the released names")
     convert.add_argument("source", help="a .pth, .pt or .safetensors, or a workdir")
@@ -75,22 +102,60 @@ def add_network_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cluster_options(command: argparse.ArgumentParser) -> None:
+    """Which processes work together, where the environment does not say it."""
+    cluster = command.add_argument_group("one of several processes")
+    cluster.add_argument("--coordinator", help="HOST:PORT of the first process")
+    cluster.add_argument("--num_processes", type=int, help="how many there are")
+    cluster.add_argument("--process_id", type=int, help="which one this is, from 0")
+
+
+def add_profile_options(command: argparse.ArgumentParser) -> None:
+    """What is counted and measured."""
+    for option, text in {
+        "models": "names with commas between (default: all with ResNet-101)",
+        "size": "height and width of the image (default 513)",
+        "batch": "images of a forward pass and of an update (default 1)",
+        "output_stride": "8 (default), 16 or 32",
+        "device": "cpu, gpu or tpu (default: the best there is)",
+        "dtype": "float32 (default) or bfloat16",
+        "measure": "all (default); memory, without times; or nothing: only count",
+        "runs": "timed samples of each program (default 10)",
+        "output": "folder for the tables as text, CSV and Markdown, and the plot",
+        "sides": "with --growth: heights of the features (default 33,65,129,257)",
+        "channels": "with --growth: of the features (default 512)",
+    }.items():
+        command.add_argument(f"--{option}", help=text)
+    command.add_argument(
+        "--growth",
+        action="store_true",
+        help="the context modules alone, against the number of pixels",
+    )
+
+
 def log_to_stderr() -> None:
     """Show our own log lines as they are, and nothing of the libraries'."""
     log = logging.getLogger("ema_jax")
     log.setLevel(logging.INFO)
     log.propagate = False
     log.handlers = [logging.StreamHandler()]
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)  # what fails is raised too
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the command."""
+    if options.command in ("train", "evaluate"):
+        initialize(options.coordinator, options.num_processes, options.process_id)
     if options.command == "train":
         return run_train(options.config, options.workdir, overrides)
+    if options.command == "ablate":
+        return run_ablate(options.config, options.workdir, overrides, options.jobs)
+    if options.command in ("convert", "profile") and overrides:
+        command = options.command
+        raise UserError(f"{overrides[0]} is no option of {command}; see --help")
+    if options.command == "profile":
+        return run_profile(options)
     if options.command == "convert":
-        if overrides:
-            raise UserError(f"{overrides[0]} is no option of convert; see --help")
         return run_convert(options.source, options.output)
     trained = load(
         options.workdir,
@@ -113,6 +178,9 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Preempted as stop:
+        logging.getLogger("ema_jax").info(stop)
+        return PREEMPTED
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint")
         return 130
@@ -120,4 +188,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(lambda: main(sys.argv[1:]))

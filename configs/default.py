@@ -24,6 +24,10 @@ def get_config() -> ConfigDict:
     config.checkpoint = checkpoint()
     # Updates between two lines of training figures, and TensorBoard points.
     config.log_every = 50
+    # What to do where a loss, a gradient or an update is not finite: "stop", with the
+    # last checkpoint kept, or "skip" that update; so many skips in a row stop too.
+    config.non_finite = "stop"
+    config.max_non_finite = 100
     return config.lock()  # a mistyped field of a config that begins here is an error
 
 
@@ -107,6 +111,10 @@ def data() -> ConfigDict:
     # Decoding threads of a process, and examples they keep ready.
     config.num_threads = 4
     config.prefetch = 64
+    # What to do where a record cannot be decoded: "stop", or "skip" it: in training the
+    # next one stands for it, in evaluation nothing; more than so many stop too.
+    config.corrupt = "stop"
+    config.max_corrupt = 10
     return config
 
 

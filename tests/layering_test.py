@@ -12,14 +12,15 @@ APPLICATION = sorted((ROOT / "train").rglob("*.py"))
 
 LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 LAYERS = [
-    ("errors", "names"),
+    ("errors", "names", "digest", "preemption"),
+    ("distributed", "lock"),
     ("data",),
     ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes", "convert"),
     ("config", "metrics", "limits", "model", "state"),
     ("step", "checkpoint", "inference", "evaluate"),
     ("pretrained",),
     ("restore", "validation", "report"),
-    ("resume", "predict", "profile"),
+    ("resume", "predict", "profile", "divergence"),
     ("loop",),
     ("ablation",),
     ("commands",),

@@ -499,15 +499,47 @@ def damage(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [empty, damage])
-def test_a_damaged_checkpoint(refused_at_once, config_file, copied, spoil):
+def test_a_damaged_checkpoint(refused_at_once, config_file, copied, spoil, capsys):
     first = contents(copied / "checkpoints/2")
     spoil(copied / "checkpoints/3")
-    train = "train", "--config", config_file, "--workdir", copied
     evaluate = "evaluate", "--workdir", copied, "--checkpoint=last"
-    for command in (train, evaluate):
-        message = refused_at_once(*command)
-        assert message.startswith(f"{copied}/checkpoints/3: the checkpoint cannot be")
+    message = refused_at_once(*evaluate)
+    assert message.startswith(f"{copied}/checkpoints/3: the checkpoint cannot be")
+    train = ["train", "--config", config_file, "--workdir", str(copied)]
+    assert main.main(train) == 0
+    said = capsys.readouterr().err.splitlines()
+    [line] = [line for line in said if "cannot be restored" in line]
+    assert line.startswith(f"{copied}/checkpoints/3: the checkpoint cannot be restored")
+    assert line.endswith(f"; it is moved to {copied}/damaged")
+    assert f"resuming {copied} from step 2" in said
+    assert {p.name for p in (copied / "checkpoints").iterdir()} >= {"2", "3"}
     assert contents(copied / "checkpoints/2") == first
+
+
+def test_damaged_checkpoints_alone(refused_at_once, config_file, copied):
+    """Nothing is moved where there is nothing to go on from."""
+    for step in (2, 3):
+        damage(copied / "checkpoints" / str(step))
+    before = contents(copied / "checkpoints")
+    train = "train", "--config", config_file, "--workdir", copied
+    message = refused_at_once(*train)
+    assert message.startswith(f"{copied}/checkpoints/3: the checkpoint cannot be")
+    assert contents(copied / "checkpoints") == before
+
+
+def test_updates_that_are_skipped(config_file, copied, capsys):
+    """Every one is endless: the ceiling stops them, and the checkpoints stay."""
+    before = contents(copied / "checkpoints")
+    options = ["num_steps=9", "checkpoint.every=9", "non_finite=skip"]
+    options += ["optimizer.learning_rate=1e39", "max_non_finite=3"]
+    command = ["train", f"--config={config_file}", f"--workdir={copied}"]
+    assert main.main([*command, *(f"--config.{option}" for option in options)]) == 2
+    *before_it, message = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: step 6: the loss is ")
+    assert "; 3 updates in a row are not finite; the checkpoint of step 3" in message
+    skips = [line.rpartition("; ")[2] for line in before_it if "skipped" in line]
+    assert skips == [f"the update is skipped, {n} so far" for n in (1, 2)]
+    assert contents(copied / "checkpoints") == before
 
 
 def test_a_loss_that_is_not_finite(refused, config_file, copied):
@@ -594,16 +626,18 @@ def test_an_evaluation_that_cannot_be(refused_at_once, workdir, option, wanted):
 
 
 @pytest.mark.parametrize(
-    ("override", "wanted"),
+    ("overrides", "wanted"),
     [
-        ("num_bases=5", "bases"),
-        ("name=emanet_r50", "backbone"),
-        ("bases_update=gradient", "bases"),
+        (["num_bases=5"], "bases"),
+        (["name=emanet_r50"], "backbone"),
+        (["bases_update=gradient", "gradient=unroll"], "bases"),
     ],
 )
-def test_an_evaluation_of_another_model(refused_at_once, workdir, override, wanted):
+def test_an_evaluation_of_another_model(refused_at_once, workdir, overrides, wanted):
     message = refused_at_once(
-        "evaluate", f"--workdir={workdir}", f"--config.model.{override}"
+        "evaluate",
+        f"--workdir={workdir}",
+        *(f"--config.model.{override}" for override in overrides),
     )
     assert message.startswith(f"{workdir}, step 3: config.model does not fit: ")
     assert wanted in message

@@ -1,8 +1,12 @@
 """The commands behind `main.py`, one function each."""
 
+from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
+import jax
+from etils import epath
+
+from train.ablation.command import ablate
 from train.config import load_config
 from train.convert import convert, save_weights
 from train.data import open_dataset
@@ -10,6 +14,7 @@ from train.errors import UserError
 from train.loop import train
 from train.metrics import table
 from train.predict import predict
+from train.profile.command import profile
 from train.restore import Trained, load_trained, load_weights
 from train.validation import Validation
 
@@ -48,8 +53,9 @@ def run_evaluate(trained: Trained, split: str | None) -> None:
     )
     trained.check_classes(dataset)
     validation = Validation(config, dataset, trained.model, trained.mesh)
-    print(f"{trained.source}, split {config.data.val_split}")
-    print(table(validation.scores(trained.variables), dataset.class_names))
+    result = table(validation.scores(trained.variables), dataset.class_names)
+    if jax.process_index() == 0:
+        print(f"{trained.source}, split {config.data.val_split}\n{result}")
 
 
 def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
@@ -62,7 +68,17 @@ def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
 
 def run_convert(source: str, output: str) -> None:
     """Write foreign weights, or a workdir's best checkpoint, as safetensors."""
-    if Path(source).is_dir():
+    if epath.Path(source).is_dir():
         print(save_weights(load_trained(source).variables, output))
     else:
         print(convert(source, output))
+
+
+def run_profile(options: Namespace) -> None:
+    """Print what networks or context modules cost."""
+    profile(options)
+
+
+def run_ablate(config: str, workdir: str, overrides: Sequence[str], jobs: int) -> None:
+    """Train and compare the runs of an ablation, or go on with it."""
+    ablate(config, workdir, overrides, jobs)

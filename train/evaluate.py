@@ -128,10 +128,12 @@ def evaluate(
     batch_size: int,
     canvas_multiple: int,
     num_threads: int = 2,
+    between: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Confusion matrix of a whole set, int64 (num_classes, num_classes).
 
     Every image counts once, at its own size, whatever the number of processes.
+    `between` is called after each batch; what it raises ends the evaluation.
     """
     count = jax.jit(confusion_matrix, static_argnums=2, out_shardings=replicated(mesh))
     total = np.zeros((num_classes, num_classes), np.int64)
@@ -141,6 +143,7 @@ def evaluate(
     ):
         labels = to_devices({"label": rows["label"]}, batch_sharding(mesh))["label"]
         total += np.asarray(count(labels, predictions, num_classes), np.int64)
+        between()
     return total
 
 

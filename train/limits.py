@@ -27,6 +27,7 @@ SCALES: Limit = (
     lambda value: len(value) > 0 and all(0 < factor < math.inf for factor in value),
     "one or more positive numbers, such as (0.5, 1.0)",
 )
+STOP_OR_SKIP: Limit = (lambda value: value in ("stop", "skip"), "'stop' or 'skip'")
 
 
 def optional(limit: Limit) -> Limit:
@@ -40,6 +41,8 @@ LIMITS: dict[str, Limit] = {
     "num_steps": COUNT,
     "batch_size": COUNT,
     "log_every": COUNT,
+    "non_finite": STOP_OR_SKIP,
+    "max_non_finite": COUNT,
     "model.dropout_rate": PART,
     "model.bn_decay": SHARE,
     "model.num_bases": optional(COUNT),
@@ -53,6 +56,8 @@ LIMITS: dict[str, Limit] = {
     "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
     "data.num_threads": WHOLE,
     "data.prefetch": WHOLE,
+    "data.corrupt": STOP_OR_SKIP,
+    "data.max_corrupt": WHOLE,
     "optimizer.learning_rate": SIZE,
     "optimizer.power": SIZE,
     "optimizer.hold_steps": COUNT,

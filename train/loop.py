@@ -2,13 +2,12 @@
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import numpy as np
+from etils import epath
 from ml_collections import ConfigDict
 
 from train.checkpoint import Checkpoints
@@ -16,16 +15,20 @@ from train.classes import Classes
 from train.data import RandomAccess, open_dataset
 from train.data.access import Batch
 from train.data.augment import augment
+from train.data.corrupt import tolerant
 from train.data.pipeline import train_batches
-from train.errors import UserError
+from train.distributed import compile_together
+from train.divergence import Divergence
+from train.errors import Preempted
 from train.limits import check_limits
 from train.mesh import batch_sharding, check_batch_size, make_mesh, to_devices
 from train.metrics import Scores, table
 from train.optimizer import make_schedule
+from train.preemption import Preemption
 from train.report import Report
 from train.restore import build
 from train.resume import init_or_restore
-from train.state import TrainState, all_finite
+from train.state import TrainState
 from train.step import StepMetrics, make_train_step
 from train.validation import Validation
 
@@ -43,9 +46,11 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
 
     Raises:
         UserError: a mistake in config, data or workdir; a loss that is not finite.
+        Preempted: SIGTERM came; what was trained is saved.
     """
     with contextlib.ExitStack() as stack:
         training = Training(config, workdir, stack)
+        stack.enter_context(training.preemption)
         state, result = training.run()
         summary = training.summary(state, result)
     log.info(summary)  # once the last checkpoint is on disk
@@ -65,7 +70,11 @@ class Training:
         self.dataset = open_dataset(
             config.data.name, root=config.data.root, data_dir=config.data.data_dir
         )
-        self.source = self.dataset.source(config.data.train_split)
+        self.source = tolerant(
+            self.dataset.source(config.data.train_split),
+            config.data.corrupt,
+            config.data.max_corrupt,
+        )
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
         model, optimizer = build(config, self.dataset.num_classes)
         self.validation = Validation(config, self.dataset, model, mesh)
@@ -86,6 +95,7 @@ class Training:
             pixel_mean=config.optimizer.pixel_mean,
             ohem_threshold=config.optimizer.ohem_threshold,
             ohem_min_kept=config.optimizer.ohem_min_kept,
+            skip_non_finite=config.non_finite == "skip",
             seed=config.seed,
         )
         self.schedule = make_schedule(config.optimizer, config.num_steps)
@@ -93,56 +103,70 @@ class Training:
             workdir, int(self.state.step), config.num_steps, config.batch_size
         )
         stack.callback(self.report.close)
+        self.first_step = int(self.state.step)
+        self.preemption = Preemption()
+        self.divergence = Divergence(
+            skips=config.non_finite == "skip",
+            ceiling=config.max_non_finite,
+            advice=f"{workdir}; lower config.optimizer.learning_rate "
+            f"(now {config.optimizer.learning_rate}) or check the data",
+            steps=self.checkpoints.steps,
+            say=self.report.line,
+        )
 
     def run(self) -> tuple[TrainState, Scores | None]:
         """Take every remaining step; the scores of the last one, if any remained."""
         config, state = self.config, self.state
-        first = int(state.step)
-        if first:
-            self.report.line(f"resuming {self.workdir} from step {first}")
+        if self.first_step:
+            self.report.line(f"resuming {self.workdir} from step {self.first_step}")
         batches = load_batches(config, self.source, self.first_batch)
         previous: StepMetrics | None = None
         result: Scores | None = None
-        for step in range(first + 1, config.num_steps + 1):
+        for step in range(self.first_step + 1, config.num_steps + 1):
+            self.stop_if_preempted(state)
             batch = to_devices(next(batches), self.sharding)
+            if step == self.first_step + 1:
+                self.train_step = compile_together(self.train_step, state, batch)
             state, metrics = self.train_step(state, batch)
             self.report.step(metrics)
             if previous is not None:  # checked while the next step already runs
-                self.check_finite(step - 1, previous)
+                self.divergence.check(step - 1, previous)
             previous = metrics
             last = step == config.num_steps
             evaluates = last or step % config.evaluation.every == 0
             saves = evaluates or step % config.checkpoint.every == 0
             if saves or step % config.log_every == 0:
-                self.check_finite(step, metrics)
+                self.divergence.check(step, metrics)
+                previous = None
                 self.report.interval(step, float(self.schedule(step - 1)))
             if saves:
                 result = self.evaluate(step, state) if evaluates else None
                 self.keep(state, result)
         return state, result
 
-    def check_finite(self, step: int, metrics: StepMetrics) -> None:
-        """Stop, keeping the last good checkpoint, when a figure is not finite."""
-        loss, norm = float(metrics.loss), float(metrics.gradient_norm)
-        if math.isfinite(loss) and math.isfinite(norm):
+    def stop_if_preempted(self, state: TrainState) -> None:
+        """Save the state and raise `Preempted`, where SIGTERM has asked to stop."""
+        if not self.preemption.reached():
             return
-        raise self.diverged(
-            f"step {step}: the loss is {loss}, the gradient norm {norm}"
+        step = int(state.step)
+        if step > self.first_step:
+            self.keep(state, None)
+        self.checkpoints.wait()
+        raise Preempted(
+            f"SIGTERM: stopped after step {step}, which is saved in {self.workdir}; "
+            "the same command goes on"
         )
 
-    def diverged(self, what: str) -> UserError:
-        """The error that says what is kept, and what to change."""
-        steps = self.checkpoints.steps()
-        kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "none kept"
-        return UserError(
-            f"{what}; {kept} in {self.workdir}; lower config.optimizer.learning_rate "
-            f"(now {self.config.optimizer.learning_rate}) or check the data"
+    def scores(self, state: TrainState) -> Scores:
+        """Scores of the validation split, unless SIGTERM comes first."""
+        return self.validation.scores(
+            state.variables, lambda: self.stop_if_preempted(state)
         )
 
     def evaluate(self, step: int, state: TrainState) -> Scores:
         """Scores of the validation split, reported, with pictures."""
         start = time.monotonic()
-        result = self.validation.scores(state.variables)
+        result = self.scores(state)
         panel = self.validation.panel(state.variables)
         figures = {
             "mean_iou": result.mean_iou,
@@ -155,19 +179,15 @@ class Training:
         return result
 
     def keep(self, state: TrainState, result: Scores | None) -> None:
-        """Save a checkpoint, scored if there was an evaluation.
-
-        The loss of a step is that of the parameters before it: these are looked at too.
-        """
-        if not all_finite(state):
-            raise self.diverged(f"step {int(state.step)}: the update is not finite")
+        """Save a checkpoint, scored if there was an evaluation."""
+        self.divergence.check_state(state)
         mean_iou = None if result is None else result.mean_iou
         self.checkpoints.save(state, self.config, self.classes.to_json(), mean_iou)
 
     def summary(self, state: TrainState, result: Scores | None) -> str:
         """The table of scores of the final state, and where everything is."""
-        result = result or self.validation.scores(state.variables)
-        folder = Path(self.workdir)
+        result = result or self.scores(state)
+        folder = epath.Path(self.workdir)
         return "\n".join(
             [
                 table(result, self.classes.names),

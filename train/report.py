@@ -1,19 +1,23 @@
 """What a person sees of a training: a progress bar, the log, TensorBoard."""
 
 import logging
+import shutil
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
+from etils import epath
 from PIL import Image
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from train.errors import UserError
 from train.metrics import scores
 from train.step import StepMetrics
 
 PANEL = "val/image_truth_prediction"
+ROOM = 2**20
+"""Bytes that must be free before figures and pictures are written."""
 
 log = logging.getLogger("ema_jax")
 
@@ -29,7 +33,7 @@ class Report:
         """Begin at `first_step`; TensorBoard drops what a lost run wrote after it."""
         self.num_steps, self.batch_size = num_steps, batch_size
         self.mean_iou: float | None = None
-        self._pictures = Path(workdir) / "pictures"
+        self._folder = epath.Path(workdir)
         silent = jax.process_index() > 0
         self._bar = tqdm(
             total=num_steps,
@@ -42,9 +46,7 @@ class Report:
         self._writer = (
             None
             if silent
-            else SummaryWriter(
-                str(Path(workdir) / "tensorboard"), purge_step=first_step
-            )
+            else SummaryWriter(str(self._folder / "tensorboard"), purge_step=first_step)
         )
         self._pending: list[StepMetrics] = []
         self._since = time.monotonic()
@@ -66,6 +68,8 @@ class Report:
         now = time.monotonic()
         speed = len(metrics) * self.batch_size / (now - self._since)
         self._since = now
+        skipped = sum(bool(m.skipped) for m in metrics)
+        metrics = [m for m in metrics if not m.skipped] or metrics
         confusion = np.stack([m.confusion for m in metrics]).sum(0, dtype=np.int64)
         self._show(
             step,
@@ -75,6 +79,7 @@ class Report:
                 "images_per_second": speed,
                 "learning_rate": learning_rate,
                 "gradient_norm": float(np.mean([m.gradient_norm for m in metrics])),
+                "skipped_updates": skipped,
             },
         )
 
@@ -90,8 +95,10 @@ class Report:
         if self._writer is not None and panel is not None:
             self._writer.add_image(PANEL, panel, step, dataformats="HWC")
             self._writer.flush()
-            self._pictures.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(panel).save(self._pictures / f"{step:06d}.png")
+            pictures = self._folder / "pictures"
+            pictures.mkdir(parents=True, exist_ok=True)
+            with (pictures / f"{step:06d}.png").open("wb") as file:
+                Image.fromarray(panel).save(file, "PNG")
         self.line(f"step {step}: val mIoU {self.mean_iou:.4f}")
 
     def line(self, text: str) -> None:
@@ -104,8 +111,23 @@ class Report:
     def scalars(self, group: str, step: int, figures: dict[str, float]) -> None:
         """Write scalars to TensorBoard."""
         if self._writer is not None:
+            self._check_room()
             for name, value in figures.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def _check_room(self) -> None:
+        """Raise a UserError where the disk is full.
+
+        The thread that writes TensorBoard's file would die, and what waits for it hang.
+        """
+        if "://" in str(self._folder):
+            return
+        free = shutil.disk_usage(self._folder).free
+        if free < ROOM:
+            raise UserError(
+                f"--workdir={self._folder} has {free} bytes left; make room, "
+                "and the same command goes on from the last checkpoint"
+            )
 
     def close(self) -> None:
         """Flush and release."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import jax
 import numpy as np
 import optax
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -114,9 +114,10 @@ def load_trained(
     Raises:
         UserError: no such workdir or checkpoint, or a mistake in an override.
     """
-    if not Path(workdir).is_dir():
+    folder = epath.Path(workdir)
+    if not folder.is_dir():
         raise UserError(f"--workdir={workdir} does not exist; train first")
-    if not (Path(workdir) / "checkpoints").is_dir():
+    if not (folder / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoint; train first")
     checkpoints = Checkpoints(workdir, read_only=True)
     try:

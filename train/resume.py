@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
-from train.checkpoint import Checkpoints
+from train.checkpoint import Checkpoints, DamagedCheckpointError
 from train.classes import Classes
 from train.errors import UserError
 from train.mesh import replicated
@@ -30,8 +30,11 @@ def init_or_restore(
 ) -> tuple[TrainState, int]:
     """The state to go on from, and the next batch to train on.
 
+    That is the newest checkpoint which can be read; damaged ones are set aside.
+
     Raises:
-        UserError: the checkpoint was made with another model, set or class count.
+        UserError: the checkpoint was made with another model, set or class count, or
+            none can be read.
     """
     steps = checkpoints.steps()
     if not steps:
@@ -41,7 +44,26 @@ def init_or_restore(
             out_shardings=replicated(mesh),
         )
         return start_from(config, init, mesh), 0
-    saved_config, saved_classes = checkpoints.describe(steps[-1])
+    damaged: list[DamagedCheckpointError] = []
+    like = abstract_state(model, optimizer, mesh)
+    for step in reversed(steps):
+        try:
+            check_fits(checkpoints, step, config, classes)
+            restored = checkpoints.restore(step, like)
+        except DamagedCheckpointError as error:
+            damaged.append(error)
+            continue
+        if damaged:
+            checkpoints.set_aside(damaged, [s for s in steps if s > step])
+        return restored
+    raise damaged[0]
+
+
+def check_fits(
+    checkpoints: Checkpoints, step: int, config: ConfigDict, classes: Classes
+) -> None:
+    """Raise a UserError if a checkpoint is of another training."""
+    saved_config, saved_classes = checkpoints.describe(step)
     check_same(checkpoints.workdir, saved_config, config)
     count, saved_count = len(classes.names), len(saved_classes["names"])
     if count != saved_count:
@@ -49,7 +71,6 @@ def init_or_restore(
             f"--workdir={checkpoints.workdir} holds a network of {saved_count} "
             f"classes, but {config.data.name} has {count}; choose another workdir"
         )
-    return checkpoints.restore(steps[-1], abstract_state(model, optimizer, mesh))
 
 
 def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:

@@ -1,5 +1,6 @@
 """What a training step reads and returns."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -29,6 +30,11 @@ class TrainState:
     def variables(self) -> dict[str, Any]:
         """What `model.apply` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+    def unless(self, condition: jax.Array | bool, other: "TrainState") -> "TrainState":
+        """This state, or where the condition holds the other one, at this step."""
+        chosen = jax.tree.map(partial(jnp.where, condition), other, self)
+        return chosen.replace(step=self.step)
 
 
 @jax.jit

@@ -1,5 +1,6 @@
 """A validation split under one network: its scores, and a few pictures."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from train.data import Dataset
+from train.data.corrupt import tolerant
 from train.errors import UserError
 from train.evaluate import (
     evaluate,
@@ -42,8 +44,13 @@ class Validation:
             )
         self.dataset = dataset
         self.num_pictures = options.num_pictures
-        self._source = dataset.source(config.data.val_split)
         self._sizes = dataset.sizes(config.data.val_split)
+        self._source = tolerant(
+            dataset.source(config.data.val_split),
+            config.data.get("corrupt", "stop"),  # a checkpoint's config may be older
+            config.data.get("max_corrupt", 0),
+            self._blank,
+        )
         self._predict_step = make_predict_step(
             model, mesh, **predict_options(options, stride)
         )
@@ -53,8 +60,18 @@ class Validation:
             "canvas_multiple": options.canvas_multiple,
         }
 
-    def scores(self, variables: dict[str, Any]) -> Scores:
-        """Scores over the whole split."""
+    def _blank(self, index: int) -> dict[str, np.ndarray]:
+        """An example of which no pixel counts."""
+        height, width = self._sizes[index]
+        return {
+            "image": np.zeros((height, width, 3), np.uint8),
+            "label": np.full((height, width), self.dataset.ignore_label, np.uint8),
+        }
+
+    def scores(
+        self, variables: dict[str, Any], between: Callable[[], None] = lambda: None
+    ) -> Scores:
+        """Scores over the whole split; `between` is called after each batch."""
         confusion = evaluate(
             self._predict_step,
             variables,
@@ -62,6 +79,7 @@ class Validation:
             self._sizes,
             self._mesh,
             num_classes=self.dataset.num_classes,
+            between=between,
             **self._batching,
         )
         return scores(confusion)

@@ -95,6 +95,8 @@ def test_loss_and_gradients_are_the_weighted_sum(state, batch, separate, weight)
     moved = after.params["auxiliary_head"]["classifier"]["bias"]
     moved -= state.params["auxiliary_head"]["classifier"]["bias"]
     assert np.any(moved) == (weight > 0)
+    mean = after.batch_stats["auxiliary_head"]["conv1"]["bn"]["mean"]
+    assert np.any(mean) == (weight > 0)  # left out, it sees nothing
 
 
 def test_the_weight_of_the_recipe():

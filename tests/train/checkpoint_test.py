@@ -1,6 +1,8 @@
 """Checkpoints: which are kept, which are found, and what comes back."""
 
+import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -189,6 +191,56 @@ def test_a_damaged_checkpoint_is_named(copied, opened):
             path.write_bytes(b"\0")
     message = refused(opened(copied).restore, 5, abstract())
     assert message.startswith(f"{copied}/checkpoints/5: the checkpoint cannot be rest")
+
+
+def test_numbers_that_are_not_those_that_were_written(copied, opened):
+    """The format reads most changes of its files without a word."""
+    path = copied / "checkpoints/5/data/metadata"
+    data = json.loads(path.read_text())
+    assert len(data["digests"]) == len(jax.tree.leaves(make_state(5)))
+    data["digests"][1] ^= 4
+    path.write_text(json.dumps(data))
+    message = refused(opened(copied).restore, 5, abstract())
+    assert "cannot be restored (its numbers are not those that were writ" in message
+
+
+def test_a_checkpoint_without_digests_is_read(copied, opened):
+    path = copied / "checkpoints/5/data/metadata"
+    assert "digests" in path.read_text()
+    path.write_text('{"next_batch": 5}')
+    assert opened(copied).restore(5, abstract())[1] == 5
+
+
+def test_a_full_disk_keeps_what_there_is(copied, opened):
+    """No file may grow beyond what fits: the writes of the newest are cut off."""
+    before = files(copied)
+    checkpoints = Checkpoints(str(copied), keep_last=2)
+    noise = jax.random.normal(jax.random.key(0), (1_000_000,))  # does not compress
+    state = make_state(6).replace(batch_stats={"bases": noise})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        checkpoints.save(state, default.get_config(), CLASSES)
+        message = refused(checkpoints.close)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert message.startswith(f"{copied}/checkpoints: a checkpoint cannot be written (")
+    assert "File too large" in message
+    assert "the checkpoint of step 5 is kept; make room" in message
+    assert {path: before[path] for path in before} == {
+        path: time for path, time in files(copied).items() if path in before
+    }
+    again = opened(copied)
+    assert again.steps() == [2, 4, 5]
+    assert again.restore(5, abstract())[1] == 5
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(copied, opened):
+    opened(copied)
+    assert "is in use by another training" in refused(Checkpoints, str(copied))
+    reader = Checkpoints(str(copied), read_only=True)
+    assert reader.find("last") == 5
+    reader.close()
 
 
 def test_an_emptied_checkpoint_is_named(copied, opened):

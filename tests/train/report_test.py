@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from train import report
+from train.errors import UserError
 from train.report import Report
 from train.step import StepMetrics
 
@@ -95,6 +96,7 @@ def test_an_interval_is_the_mean_of_its_steps(shown, clock, writer, lines):
         "train/images_per_second",
         "train/learning_rate",
         "train/gradient_norm",
+        "train/skipped_updates",
     }
     assert scalars["train/loss", 22] == 2
     assert scalars["train/gradient_norm", 22] == 3
@@ -184,3 +186,25 @@ def test_other_processes_are_silent(tmp_path, monkeypatch, lines, writer):
     silent.close()
     assert lines == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_skipped_updates_are_counted_and_left_out_of_the_mean(shown, clock, writer):
+    bad = metrics(np.nan, [[9, 9], [0, 0]], norm=np.nan)
+    shown.step(bad.replace(skipped=np.array(True)))
+    shown.step(metrics(1.0, [[1, 0], [0, 4]], norm=2.0))
+    clock.now += 5
+    shown.interval(22, learning_rate=0.25)
+    scalars = writer().scalars
+    assert scalars["train/skipped_updates", 22] == 1
+    assert scalars["train/loss", 22] == 1
+    assert scalars["train/gradient_norm", 22] == 2
+    assert scalars["train/mean_iou", 22] == 1
+    assert scalars["train/images_per_second", 22] == pytest.approx(2 * 4 / 5)
+
+
+def test_a_full_disk_is_named(shown, monkeypatch):
+    """TensorBoard's thread would die of it, and the training wait for ever."""
+    usage = type("Usage", (), {"free": 4096})
+    monkeypatch.setattr(report.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="has 4096 bytes left; make room"):
+        shown.scalars("train", 1, {"loss": 1.0})

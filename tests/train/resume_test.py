@@ -23,7 +23,7 @@ def configs(*overrides):
     [
         ("model.name=emanet_r50", "model.name", "'emanet_r101'", "'emanet_r50'"),
         ("model.num_bases=32", "model.num_bases", "None", "32"),
-        ("model.kernel=gaussian", "model.kernel", "'dot'", "'gaussian'"),
+        ("model.kernel=gaussian", "model.kernel", "None", "'gaussian'"),
         ("seed=1", "seed", "0", "1"),
         ("batch_size=32", "batch_size", "16", "32"),
         ("data.name=shapes", "data.name", "'voc2012'", "'shapes'"),
@@ -56,6 +56,6 @@ def test_other_differences_pass(override):
 def test_a_field_that_the_checkpoint_did_not_have():
     saved, config = configs()
     with saved.unlocked():
-        del saved.model["temperature"]
-    with pytest.raises(UserError, match=r"config\.model\.temperature=None, not 1\.0"):
+        del saved.model["bn_decay"]
+    with pytest.raises(UserError, match=r"config\.model\.bn_decay=None, not 0\.9997"):
         check_same("runs/a", saved, config)

@@ -4,7 +4,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from train.errors import UserError
+
 Batch = dict[str, np.ndarray]
+
+
+class DamagedRecordError(UserError):
+    """A record that cannot be read or decoded."""
 
 
 class RandomAccess(Protocol):

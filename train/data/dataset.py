@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from numpy.typing import NDArray
 
-from train.data.access import RandomAccess
+from train.data.access import DamagedRecordError, RandomAccess
 from train.data.builder import IGNORE_LABEL, Contents, SegmentationBuilder
 from train.data.images import decode_image
 from train.data.masks import decode_mask
@@ -55,7 +55,7 @@ class RecordSource:
             if image.shape[:2] != label.shape:
                 raise ValueError(f"image {image.shape[:2]}, label {label.shape}")
         except Exception as error:  # each reader and parser has its own types
-            raise UserError(
+            raise DamagedRecordError(
                 f"{self.dataset}/{self.split}[{index}] (name {name}): the record is "
                 f"damaged ({_one_line(error)}); delete {self.folder} to prepare it "
                 "again"

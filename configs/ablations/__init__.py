@@ -1,0 +1,1 @@
+"""Ablations for `main.py ablate`: `default.py` explains the fields."""

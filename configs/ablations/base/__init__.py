@@ -1,0 +1,1 @@
+"""Short trainings, from which the runs of an ablation depart."""

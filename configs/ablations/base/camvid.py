@@ -1,0 +1,20 @@
+"""CamVid in a few minutes on one core; give `--config.data.root`."""
+
+from ml_collections import ConfigDict
+
+from configs import camvid
+
+
+def get_config() -> ConfigDict:
+    """200 steps of eight 129×129 crops, evaluated at the end on whole images."""
+    config = camvid.get_config()
+    config.num_steps = 200
+    config.model.bn_decay = 0.9
+    config.data.crop_size = (129, 129)
+    config.data.scales = (0.5, 0.75, 1.0)
+    config.evaluation.every = 1_000_000  # the last step is evaluated
+    config.evaluation.num_pictures = 0
+    config.checkpoint.every = 50
+    config.checkpoint.keep_last = 1
+    config.log_every = 20
+    return config

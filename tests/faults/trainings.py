@@ -1,0 +1,214 @@
+"""Small real trainings, `main.py train` in one process or in several, to disturb."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+from orbax.checkpoint import PyTreeCheckpointer, RestoreArgs
+from tensorboardX.proto import event_pb2
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = """
+from configs import shapes
+
+def get_config():
+    config = shapes.get_config()
+    config.num_steps = 20
+    config.batch_size = 8
+    config.log_every = 1
+    config.data.name = "folder"
+    config.data.root = {root!r}
+    config.data.data_dir = {records!r}
+    config.data.crop_size = (33, 33)
+    config.data.num_threads = 1
+    config.evaluation.every = 10
+    config.evaluation.batch_size = 8
+    config.evaluation.canvas_multiple = 32
+    config.evaluation.num_pictures = 2
+    config.checkpoint.every = 5
+    return config
+"""
+
+
+def write_data(root: Path, train: int = 11, val: int = 5) -> None:
+    """Noisy images of coloured tiles, of several sizes, in the `folder` layout."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True)
+        for i in range(count):
+            tiles = rng.integers(0, 3, (4, 4 + i % 2))
+            label = np.kron(tiles, np.ones((10, 10))).astype(np.uint8)
+            noise = rng.integers(0, 80, (*label.shape, 3), np.uint8)
+            cv2.imwrite(
+                str(root / f"images/{split}/{i}.png"), noise + 60 * label[..., None]
+            )
+            cv2.imwrite(str(root / f"labels/{split}/{i}.png"), label)
+    (root / "classes.txt").write_text("a\nb\nc\n")
+
+
+@dataclass
+class Run:
+    """The processes of one training; their logs are files."""
+
+    processes: list[subprocess.Popen]
+    logs: list[Path]
+
+    def signal(self, number: signal.Signals, process: int | None = None) -> None:
+        """Send a signal to one process, or to all."""
+        chosen = self.processes if process is None else [self.processes[process]]
+        for one in chosen:
+            one.send_signal(number)
+
+    def wait(self, timeout: float = 300) -> list[int]:
+        """The exit statuses, once all have ended; what hangs is killed."""
+        deadline = time.monotonic() + timeout
+        try:
+            return [
+                p.wait(max(0.1, deadline - time.monotonic())) for p in self.processes
+            ]
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)  # each shows where it is
+            for process in self.processes:
+                process.wait()
+            raise AssertionError(f"still running:\n{self.said()}") from None
+
+    def said(self) -> str:
+        """What all processes have logged."""
+        return "\n".join(log.read_text() for log in self.logs)
+
+    def running(self) -> bool:
+        """Whether no process has ended."""
+        return all(process.poll() is None for process in self.processes)
+
+
+@dataclass
+class Lab:
+    """A folder with data, a config and compiled programs; `start` trains there."""
+
+    folder: Path
+    starts: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        write_data(self.folder / "data")
+        self.config = self.folder / "config.py"
+        self.config.write_text(
+            CONFIG.format(
+                root=str(self.folder / "data"), records=str(self.folder / "records")
+            )
+        )
+
+    def start(
+        self,
+        workdir: Path,
+        *overrides: str,
+        processes: int = 1,
+        devices: int = 1,
+    ) -> Run:
+        """Begin or go on with a training of `processes` times `devices`."""
+        self.starts += 1
+        cluster = [f"--coordinator=127.0.0.1:{free_port()}"]
+        cluster.append(f"--num_processes={processes}")
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONFAULTHANDLER": "1",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "PYTHONPATH": str(REPOSITORY),
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        run = Run([], [])
+        for index in range(processes):
+            command = [sys.executable, str(REPOSITORY / "main.py"), "train"]
+            command += ["--config", str(self.config), "--workdir", str(workdir)]
+            command += [f"--config.{override}" for override in overrides]
+            if processes > 1:
+                command += [*cluster, f"--process_id={index}"]
+            log = self.folder / f"log{self.starts}.{index}"
+            with log.open("w") as file:
+                run.processes.append(
+                    subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+                )
+            run.logs.append(log)
+        return run
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(run: Run, path: Path, timeout: float = 300) -> None:
+    """Until a file or folder exists."""
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        assert run.running(), run.said()
+        assert time.monotonic() < deadline, run.said()
+        time.sleep(0.002)
+
+
+def scalars(workdir: Path) -> dict[str, dict[int, float]]:
+    """TensorBoard's figures by name and step; a later run's replace an earlier's."""
+    found: dict[str, dict[int, float]] = {}
+    files = (workdir / "tensorboard").iterdir()
+    for file in sorted(files, key=lambda path: path.stat().st_mtime_ns):
+        for event in _events(file.read_bytes()):
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def _events(data: bytes) -> Iterator[event_pb2.Event]:
+    position = 0
+    while position + 12 <= len(data):
+        [length] = struct.unpack_from("<Q", data, position)
+        body = data[position + 12 : position + 12 + length]
+        if len(body) == length:  # a killed run leaves a part
+            yield event_pb2.Event.FromString(body)
+        position += length + 16
+
+
+def arrays(workdir: Path, step: int) -> dict[str, np.ndarray]:
+    """Every array of a checkpoint's state."""
+    path = workdir / "checkpoints" / str(step) / "state"
+    reader = PyTreeCheckpointer()
+    shapes = reader.metadata(path.absolute()).item_metadata.tree
+    as_numpy = jax.tree.map(lambda _: RestoreArgs(restore_type=np.ndarray), shapes)
+    tree = reader.restore(path.absolute(), restore_args=as_numpy)
+    return {"/".join(key): value for key, value in _leaves(tree)}
+
+
+def _leaves(
+    tree: object, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _leaves(value, (*path, str(key)))
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from _leaves(value, (*path, str(index)))
+    elif tree is not None:
+        yield path, np.asarray(tree)
+
+
+def largest_difference(
+    one: dict[str, np.ndarray], other: dict[str, np.ndarray], names: Sequence[str] = ()
+) -> float:
+    """Between the arrays of two states: all, or those with one of `names` in theirs."""
+    assert one.keys() == other.keys()
+    chosen = [key for key in one if not names or any(name in key for name in names)]
+    assert chosen
+    return max(float(np.abs(one[key] - other[key]).max(initial=0)) for key in chosen)

@@ -1,0 +1,179 @@
+"""An ablation from the command line to its table, with trainings that are only played.
+
+`run_test.py` looks at a real training, `jobs_test.py` at processes.
+"""
+
+import csv
+import logging
+from pathlib import Path
+
+import pytest
+
+import main
+from train.ablation import command, run
+
+CONFIG = """
+from configs.ablations import default
+
+
+def get_config():
+    config = default.get_config()
+    config.base = {base!r}
+    config.seeds = (0, 1)
+    config.axes = (("K", ("model.num_bases=4", "model.num_bases=8")),)
+    return config
+"""
+
+
+@pytest.fixture(autouse=True)
+def logger():
+    """Leaves the log as it was: `main` gives it the stream of one test."""
+    log = logging.getLogger("ema_jax")
+    before = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = before
+
+
+@pytest.fixture
+def config_file(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    base = command.ROOT / "configs" / "ablations" / "base" / "shapes.py"
+    path.write_text(CONFIG.format(base=str(base)))
+    return str(path)
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """The data sets that were opened; none is written."""
+    opened = []
+    monkeypatch.setattr(
+        command, "open_dataset", lambda name, **where: opened.append((name, where))
+    )
+    return opened
+
+
+class Played:
+    """Trainings by their folder: a mIoU, an error, or an exception to raise."""
+
+    def __init__(self, **outcomes):
+        self.outcomes = {name.replace("_", "/"): o for name, o in outcomes.items()}
+        self.trained = []
+
+    def __call__(self, jobs, at_once, environment, done):
+        for index, job in enumerate(jobs):
+            folder = Path(job.command[-1])
+            name = f"{folder.parent.name.removeprefix('K=')}/{folder.name[-1]}"
+            self.trained.append(name)
+            outcome = self.outcomes[name]
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if isinstance(outcome, int):  # it died
+                (folder / command.LOG).write_text("step 1\nout of memory\n")
+            else:
+                scores = {"mean_iou": outcome, "pixel_accuracy": 0.5}
+                run.write_json(
+                    folder / run.RESULT,
+                    {"status": "finished", "error": "", "scores": [scores]},
+                )
+            done(index, -9 if isinstance(outcome, int) else 0)
+
+
+@pytest.fixture
+def play(monkeypatch):
+    def begin(**outcomes):
+        played = Played(**{name.removeprefix("k"): o for name, o in outcomes.items()})
+        monkeypatch.setattr(command, "run_jobs", played)
+        return played
+
+    return begin
+
+
+def ablate(config_file, workdir, *more):
+    arguments = ["ablate", "--config", config_file, "--workdir", str(workdir)]
+    return main.main([*arguments, *more])
+
+
+def scores(workdir):
+    with (workdir / "results.csv").open() as file:
+        return {(r["K"], r["seed"]): r["mean_iou"] for r in csv.DictReader(file)}
+
+
+def test_killed_and_run_again(config_file, prepared, play, tmp_path, capsys):
+    workdir = tmp_path / "w"
+    first = play(k4_0=0.5, k8_0=0.25, k4_1=KeyboardInterrupt())
+    assert ablate(config_file, workdir) == 130
+    assert first.trained == ["4/0", "8/0", "4/1"]
+    assert scores(workdir) == {("4", "0"): "0.5", ("8", "0"): "0.25"}
+    assert len(prepared) == 1
+
+    second = play(k4_1=0.7, k8_1=0.25)
+    assert ablate(config_file, workdir) == 0
+    assert second.trained == ["4/1", "8/1"]
+    said = capsys.readouterr()
+    assert "2 of 4 runs are finished already" in said.err
+    assert "K=4/seed1: val mIoU 0.7000 (3 of 4, ETA 0 min)" in said.err
+    # 50 and 70: mean 60, sample variance 2 · 10²
+    assert "| 4 | 60.00 ± 14.14 | 50.00 ± 0.00 | 2 |" in said.out
+    assert "| 8 | 25.00 ± 0.00 | 50.00 ± 0.00 | 2 |" in said.out
+    assert (workdir / "summary.md").read_text() in said.out
+    assert (workdir / "mean_iou.png").exists()
+
+    third = play()
+    assert ablate(config_file, workdir) == 0
+    assert third.trained == []
+
+
+def test_the_others_go_on_when_one_fails(config_file, prepared, play, tmp_path, capsys):
+    play(k4_0=0.5, k8_0=1, k4_1=0.5, k8_1=0.25)
+    assert ablate(config_file, tmp_path / "w") == 2
+    folder = tmp_path / "w" / "runs" / "K=8" / "seed0"
+    why = f"failed: killed by SIGKILL after 'out of memory'; see {folder / 'log.txt'}"
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == (
+        f"error: 1 of 4 runs did not finish, first {folder}: {why}"
+    )
+    assert f"- runs/K=8/seed0: {why}" in said.out
+    assert "| 8 | 25.00 | 50.00 | 1 |" in said.out
+    assert scores(tmp_path / "w")["8", "0"] == ""
+
+    again = play(k8_0=0.75)  # what failed is tried again
+    assert ablate(config_file, tmp_path / "w") == 0
+    assert again.trained == ["8/0"]
+
+
+def test_another_ablation_in_the_same_workdir(
+    config_file, prepared, play, tmp_path, capsys
+):
+    play(k4_0=0.5, k8_0=0.5, k4_1=0.5, k8_1=0.25)
+    assert ablate(config_file, tmp_path / "w") == 0
+    play()
+    assert ablate(config_file, tmp_path / "w", "--config.num_steps=5") == 2
+    assert "was begun with another config.num_steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--jobs=0"], "--jobs=0 cannot be used; give 1 or more"),
+        (["--config.data.name=folder"], "config.data.root"),
+        (["--config.num_stepz=3"], "config.num_stepz does not exist; did you mean"),
+    ],
+)
+def test_a_mistake_is_one_line_and_trains_nothing(
+    config_file, play, tmp_path, capsys, options, wanted
+):
+    played = play()
+    assert ablate(config_file, tmp_path / "w", *options) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert wanted in said
+    assert said.count("\n") == 1
+    assert played.trained == []
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_workdir_that_cannot_be_written(config_file, prepared, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert ablate(config_file, tmp_path / "file") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --workdir={tmp_path / 'file'} cannot be written (")

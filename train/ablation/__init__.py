@@ -1,0 +1,1 @@
+"""Ablations: trainings that differ in one or two things, compared in a table."""

@@ -1,0 +1,154 @@
+"""The whole of an ablation: train what is missing, then write tables and figures."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from train.ablation.figures import draw
+from train.ablation.grid import Ablation, Run, load_ablation
+from train.ablation.jobs import Job, run_jobs
+from train.ablation.results import FINISHED, as_csv, as_markdown
+from train.ablation.run import RESULT, fail, result_of, specify
+from train.data import open_dataset
+from train.errors import UserError
+
+log = logging.getLogger("ema_jax")
+
+ROOT = Path(__file__).parents[2]
+"""Where `train` and `configs` are imported from."""
+
+LOG = "log.txt"
+
+
+def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> None:
+    """Train every run of an ablation that is not finished, and compare them.
+
+    Leaves in `workdir` the trainings, below `runs/`, and `results.csv`, `summary.md`
+    and figures, which are written anew after every run.
+
+    Args:
+        path: a config of `configs/ablations/`.
+        workdir: folder of the ablation.
+        overrides: see `load_ablation`.
+        jobs: how many trainings at a time, each on its share of the cores.
+
+    Raises:
+        UserError: a mistake, found before anything is trained; or, in the end, that
+            some runs failed.
+    """
+    if jobs < 1:
+        raise UserError(f"--jobs={jobs} cannot be used; give 1 or more")
+    ablation = load_ablation(path, overrides)
+    prepare_data(ablation)
+    folder = Path(workdir)
+    try:
+        for run in ablation.runs:
+            specify(folder / run.folder, run.config, ablation.options(run))
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written ({error.strerror}); choose another"
+        ) from error
+    results = train_missing(ablation, folder, jobs)
+    write(ablation, results, folder)
+    print((folder / "summary.md").read_text())
+    failed = [run for run in ablation.runs if not _finished(results, run)]
+    if failed:
+        first = results[failed[0].folder]
+        raise UserError(
+            f"{len(failed)} of {len(ablation.runs)} runs did not finish, first "
+            f"{folder / failed[0].folder}: {first['status']}: {first['error']}"
+        )
+
+
+def prepare_data(ablation: Ablation) -> None:
+    """Write the records once, before several processes would."""
+    found = {
+        (data.name, data.root, data.data_dir)
+        for data in (run.config.data for run in ablation.runs)
+    }
+    for name, root, data_dir in found:
+        open_dataset(name, root=root, data_dir=data_dir)
+
+
+def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]:
+    """Train every run without a result that is finished; the results of all."""
+    found = {run.folder: result_of(folder / run.folder) for run in ablation.runs}
+    results = {
+        name: result
+        for name, result in found.items()
+        if result and result["status"] == FINISHED
+    }
+    left = [run for run in ablation.runs if run.folder not in results]
+    for run in left:  # those that failed are tried again
+        (folder / run.folder / RESULT).unlink(missing_ok=True)
+    done = len(results)
+    if done:
+        log.info("%d of %d runs are finished already", done, len(ablation.runs))
+    start = time.monotonic()
+
+    def note(index: int, status: int) -> None:
+        run = left[index]
+        results[run.folder] = collect(folder / run.folder, status)
+        count = len(results) - done
+        eta = (time.monotonic() - start) / count * (len(left) - count)
+        log.info(
+            "%s: %s (%d of %d, ETA %.0f min)",
+            run.folder.removeprefix("runs/"),
+            describe(results[run.folder]),
+            len(results),
+            len(ablation.runs),
+            eta / 60,
+        )
+        write(ablation, results, folder)
+
+    run_jobs([job(folder / run.folder) for run in left], jobs, environment(), note)
+    return results
+
+
+def job(folder: Path) -> Job:
+    """The process that trains one run."""
+    command = [sys.executable, "-m", "train.ablation.run", str(folder)]
+    return Job(command, folder / LOG)
+
+
+def environment() -> dict[str, str]:
+    """That of this process, so that our modules are found from any folder."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def collect(folder: Path, status: int) -> dict[str, Any]:
+    """The result of a process that ended; one that wrote none has failed."""
+    result = result_of(folder)
+    if result is not None:
+        return result
+    how = f"ended with status {status}"
+    if status < 0:
+        how = f"killed by {signal.Signals(-status).name}"
+    said = (folder / LOG).read_text(errors="replace").strip().rpartition("\n")[2]
+    return fail(folder, f"{how} after {shorten(said, 200)!r}; see {folder / LOG}")
+
+
+def describe(result: dict[str, Any]) -> str:
+    """A result in a few words."""
+    if result["status"] != FINISHED:
+        return f"{result['status']}: {result['error']}"
+    best = max(scores["mean_iou"] or 0 for scores in result["scores"])
+    return f"val mIoU {best:.4f}"
+
+
+def write(ablation: Ablation, results: dict[str, Any], folder: Path) -> None:
+    """Write tables and figures of what there is."""
+    (folder / "results.csv").write_text(as_csv(ablation, results))
+    (folder / "summary.md").write_text(as_markdown(ablation, results))
+    draw(ablation, results, folder)
+
+
+def _finished(results: dict[str, Any], run: Run) -> bool:
+    return results[run.folder]["status"] == FINISHED

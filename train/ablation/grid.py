@@ -1,0 +1,222 @@
+"""The runs of an ablation: every point of a grid, with every seed."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from train.config import PREFIX, apply_override, field_names, load_config
+from train.errors import UserError
+from train.limits import check_limits
+
+FIELDS = ("axes", "base", "costs", "eval_iters", "seeds")
+
+Point = tuple[str, ...]
+"""Overrides of one point of an axis, `section.field=value` each."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that is varied: its name, and the label and overrides of each point."""
+
+    name: str
+    points: dict[str, Point]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        labels: the point of each axis.
+        seed: of the training.
+        config: what it trains.
+        folder: its workdir, below that of the ablation.
+    """
+
+    labels: tuple[str, ...]
+    seed: int
+    config: ConfigDict
+    folder: str
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What is compared.
+
+    Attributes:
+        name: of the config file.
+        axes: what is varied.
+        runs: all trainings, seed by seed, so that a part of them is already a table.
+        eval_iters: EM iterations at which each trained network is evaluated; empty:
+            as its config says.
+        costs: whether the first seed of each point also tells what it costs.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    runs: tuple[Run, ...]
+    eval_iters: tuple[int, ...] = ()
+    costs: bool = False
+
+    def options(self, run: Run) -> dict[str, Any]:
+        """What is asked of a run beside its training."""
+        first = run.seed == self.runs[0].seed
+        return {
+            "eval_iters": list(self.eval_iters),
+            "costs": self.costs and first,
+        }
+
+
+def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
+    """Read a config of `configs/ablations/`, and build the config of every run.
+
+    Args:
+        path: the file.
+        overrides: `--config.FIELD=value` each, of the ablation's own fields or else of
+            every training.
+
+    Raises:
+        UserError: a mistake in the file, in its grid or in an override.
+    """
+    config = load_config(path)
+    missing = [name for name in FIELDS if name not in config]
+    if missing:
+        raise UserError(
+            f"--config={path} has no field {missing[0]!r}, so it is no ablation; "
+            "give one of configs/ablations/, or train with it"
+        )
+    config = config.copy_and_resolve_references().unlock()
+    own = [text for text in overrides if _field(text) in FIELDS]
+    for text in own:
+        apply_override(config, text)
+    common = [text for text in overrides if text not in own]
+    base = _find(config.base, Path(path))
+    axes = tuple(make_axis(name, points) for name, points in _pairs(config.axes))
+    seeds = _integers("seeds", config.seeds, least=0)
+    if not seeds:
+        raise UserError("config.seeds=() leaves nothing to train; give (0, 1, 2)")
+    return Ablation(
+        name=Path(path).stem,
+        axes=axes,
+        runs=tuple(_runs(axes, seeds, base, common)),
+        eval_iters=_integers("eval_iters", config.eval_iters, least=1),
+        costs=config.costs,
+    )
+
+
+def make_axis(name: str, points: Any) -> Axis:
+    """An axis; the label of a point is the values it sets, joined by "+".
+
+    Example:
+        >>> make_axis("K", ["model.num_bases=8", ("seed=1", "batch_size=4")]).points
+        {'8': ('model.num_bases=8',), '1+4': ('seed=1', 'batch_size=4')}
+
+    Raises:
+        UserError: no point, two of one label, or a point that sets nothing.
+    """
+    named: dict[str, Point] = {}
+    for given in (points,) if isinstance(points, str) else tuple(points):
+        point = tuple(given) if isinstance(given, tuple | list) else (given,)
+        if not point or not all(isinstance(t, str) and "=" in t for t in point):
+            raise UserError(
+                f"config.axes: {name} has the point {given!r}; "
+                'give overrides, such as "model.num_bases=8"'
+            )
+        label = "+".join(text.partition("=")[2] for text in point)
+        if label in named:
+            raise UserError(f"config.axes: {name} has the point {label!r} twice")
+        named[label] = point
+    if not named:
+        raise UserError(f"config.axes: {name} has no point")
+    return Axis(name, named)
+
+
+def folder_name(axes: Sequence[Axis], labels: Sequence[str]) -> str:
+    """A folder for a point of the grid.
+
+    Example:
+        >>> folder_name([Axis("crop", {})], ["(65, 65)"])
+        'crop=65,65'
+    """
+    text = ",".join(f"{axis.name}={label}" for axis, label in zip(axes, labels))  # noqa: B905
+    return re.sub(r"[^\w.,=+-]", "", text) or "base"
+
+
+def _runs(
+    axes: Sequence[Axis], seeds: Sequence[int], base: str, common: Sequence[str]
+) -> list[Run]:
+    """Every point with every seed."""
+    runs = []
+    for seed in seeds:
+        for labels in itertools.product(*(axis.points for axis in axes)):
+            points = (a.points[label] for a, label in zip(axes, labels, strict=True))
+            overrides = [PREFIX + text for point in points for text in point]
+            config = load_config(base, [*common, *overrides, f"{PREFIX}seed={seed}"])
+            check_limits(config)
+            folder = f"runs/{folder_name(axes, labels)}/seed{seed}"
+            runs.append(Run(labels, seed, config, folder))
+    if len({run.folder for run in runs}) < len(runs):
+        raise UserError("config.axes: two points or seeds would share a folder")
+    return runs
+
+
+def _find(base: str, file: Path) -> str:
+    """The base config: a path from here, or from the folder of the ablation."""
+    beside = file.parent / base
+    return str(beside if beside.is_file() and not Path(base).is_file() else base)
+
+
+def _pairs(axes: Any) -> list[tuple[str, Any]]:
+    try:
+        pairs = [(str(name), points) for name, points in axes]
+    except (TypeError, ValueError):
+        raise UserError(
+            f"config.axes={axes!r} is not understood; "
+            'give pairs, such as (("K", ("model.num_bases=8",)),)'
+        ) from None
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UserError("config.axes names an axis twice")
+    return pairs
+
+
+def _integers(field: str, values: Any, least: int) -> tuple[int, ...]:
+    values = tuple(values)
+    if not all(type(v) is int and v >= least for v in values):
+        raise UserError(
+            f"config.{field}={values} cannot be used; give integers of {least} or more"
+        )
+    if len(set(values)) < len(values):
+        raise UserError(f"config.{field}={values} names a value twice")
+    return values
+
+
+def _field(override: str) -> str:
+    return override.removeprefix(PREFIX).partition("=")[0]
+
+
+def differing_field(old: ConfigDict, new: ConfigDict) -> str | None:
+    """The first field that makes another training of two configs, if any."""
+    for name in sorted({*field_names(old), *field_names(new)} - {*PLACES}):
+        values = [_get(config, name) for config in (old, new)]
+        if values[0] != values[1]:
+            return name
+    return None
+
+
+PLACES = ("data.root", "data.data_dir", "data.num_threads", "data.prefetch")
+"""Fields that say where and how data is read, and change no number."""
+
+
+def _get(config: ConfigDict, name: str) -> Any:
+    """The value of a dotted field, None where there is none."""
+    value: Any = config
+    for part in name.split("."):
+        if part not in value:
+            return None
+        value = value[part]
+    return value

@@ -1,0 +1,120 @@
+"""Several commands at a time, each on its share of the cores."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL = 0.1  # s
+PATIENCE = 10.0  # s between asking a process to end and ending it
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command, and the file that takes what it prints."""
+
+    command: Sequence[str]
+    log: Path
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    at_once: int,
+    environment: Mapping[str, str],
+    done: Callable[[int, int], None],
+) -> None:
+    """Run all jobs, `at_once` at a time, in order.
+
+    An interruption, and SIGTERM as well, ends those that run and is then raised as
+    `KeyboardInterrupt`. Each has a pipe as its standard input, which it can watch to
+    notice that this process is gone.
+
+    Args:
+        jobs: what to run.
+        at_once: how many; on Linux each is kept to its share of the cores.
+        environment: of the commands.
+        done: called with the index and the exit status of each job that ended.
+    """
+    waiting = list(enumerate(jobs))[::-1]
+    slots: dict[int, tuple[int, subprocess.Popen]] = {}
+    with _sigterm_interrupts():
+        try:
+            while waiting or slots:
+                for slot in range(at_once):
+                    if slot not in slots and waiting:
+                        index, job = waiting.pop()
+                        slots[slot] = index, _start(job, environment)
+                        _pin(slots[slot][1].pid, slot, at_once)
+                for slot, (index, process) in list(slots.items()):
+                    if process.poll() is not None:
+                        del slots[slot]
+                        _close(process)
+                        done(index, process.returncode)
+                time.sleep(POLL)
+        finally:
+            _stop([process for _, process in slots.values()])
+
+
+def cores(slot: int, slots: int) -> set[int]:
+    """The cores of one of several slots; all of them where there are too few."""
+    available = sorted(os.sched_getaffinity(0))
+    return set(available[slot::slots]) or set(available)
+
+
+def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        return subprocess.Popen(
+            job.command,
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches us alone
+        )
+
+
+def _pin(process: int, slot: int, slots: int) -> None:
+    """Keep a process to its share of the cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):  # it has ended already
+            os.sched_setaffinity(process, cores(slot, slots))
+
+
+def _stop(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _close(process)
+
+
+def _close(process: subprocess.Popen) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,174 @@
+"""One run of an ablation, in a process of its own: `python -m train.ablation.run`.
+
+Its folder holds `run.json`, which says what to train, and in the end `result.json`.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+from ml_collections import ConfigDict
+
+from ema_jax import Segmenter
+from train.ablation.cost import costs
+from train.ablation.grid import differing_field
+from train.ablation.parent import end_with_parent
+from train.ablation.speed import images_per_second
+from train.ablation.sweep import IterationSweep
+from train.config import from_json, to_json
+from train.errors import Preempted, UserError
+from train.loop import Training
+from train.mesh import make_mesh
+from train.metrics import Scores
+from train.model import build_model
+from train.state import TrainState
+from train.validation import Validation
+
+SPECIFICATION, RESULT = "run.json", "result.json"
+FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+
+
+def specify(folder: Path, config: ConfigDict, options: dict[str, Any]) -> None:
+    """Say in `folder` what is to be trained, and what is asked beside.
+
+    Raises:
+        UserError: the folder holds another training.
+    """
+    path = folder / SPECIFICATION
+    if path.exists():
+        old = json.loads(path.read_text())
+        name = differing_field(from_json(old.pop("config")), config)
+        for option in options:
+            if name is None and old[option] != options[option]:
+                name = option
+        if name is not None:
+            raise UserError(
+                f"{folder} was begun with another config.{name}; choose another "
+                "--workdir, or that value"
+            )
+    write_json(path, {"config": to_json(config), **options})
+
+
+def result_of(folder: Path) -> dict[str, Any] | None:
+    """What a run left behind, None if it did not end."""
+    path = folder / RESULT
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def fail(folder: Path, error: str) -> dict[str, Any]:
+    """The result of a run that ended with an error, written to its folder."""
+    # the one way in which `train.divergence` and `train.loop` word it
+    diverged = "lower config.optimizer.learning_rate" in error
+    result = {"status": DIVERGED if diverged else FAILED, "error": error}
+    write_json(folder / RESULT, result)
+    return result
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """Train what `run.json` says, or go on with it, and evaluate the last state.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        UserError: what stopped the training; nothing is written then.
+        Preempted: SIGTERM came; what was trained is saved.
+    """
+    specification = json.loads((folder / SPECIFICATION).read_text())
+    config = from_json(specification["config"])
+    with contextlib.ExitStack() as stack:
+        training = Training(config, str(folder), stack)
+        stack.enter_context(training.preemption)
+        state, scores = training.run()
+        table = evaluations(training, state, scores, specification["eval_iters"])
+    result = {
+        "status": FINISHED,
+        "error": "",
+        "steps": int(state.step),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "images_per_second": images_per_second(str(folder)),
+        "scores": table,
+    }
+    if specification["costs"]:
+        result |= costs(config, training.dataset.num_classes)
+    write_json(folder / RESULT, result)
+    return result
+
+
+def evaluations(
+    training: Training,
+    state: TrainState,
+    scores: Scores | None,
+    eval_iters: Sequence[int],
+) -> list[dict[str, Any]]:
+    """The scores of a state, at each number of EM iterations if any are asked for."""
+    names = training.classes.names
+    if not eval_iters:
+        scores = scores or training.validation.scores(state.variables)
+        return [as_json(scores, names)]
+    config, dataset = training.config, training.dataset
+    sweep = IterationSweep(build_model(config.model, dataset.num_classes))
+    validation = Validation(config, dataset, cast(Segmenter, sweep), make_mesh())
+    return [
+        {
+            "eval_iters": iters,
+            **as_json(validation.scores(sweep.at(state.variables, iters)), names),
+        }
+        for iters in eval_iters
+    ]
+
+
+def as_json(scores: Scores, class_names: Sequence[str]) -> dict[str, Any]:
+    """Scores as JSON; null where a class does not occur."""
+
+    def number(value: float) -> float | None:
+        return float(value) if math.isfinite(value) else None
+
+    return {
+        "mean_iou": number(scores.mean_iou),
+        "pixel_accuracy": number(scores.pixel_accuracy),
+        "iou": dict(zip(class_names, map(number, scores.iou), strict=True)),
+    }
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=1) + "\n")
+    partial.replace(path)
+
+
+def log_to_stderr() -> None:
+    """Show our own log lines as they are, and nothing of the libraries'."""
+    log = logging.getLogger("ema_jax")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(logging.StreamHandler())
+    logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def main(folder: Path) -> int:
+    """Run, with the log on the standard error; returns the exit status."""
+    end_with_parent()
+    log_to_stderr()
+    try:
+        run(folder)
+    except UserError as error:
+        fail(folder, str(error))
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Preempted as error:  # not ended: the next call goes on
+        print(error, file=sys.stderr)
+        return 143
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

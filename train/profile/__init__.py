@@ -1,0 +1,1 @@
+"""What the networks cost: counted from their programs, and measured."""

@@ -1,0 +1,57 @@
+"""Times of several programs, run in turns so that all see the same machine."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+SAMPLE_SECONDS = 0.05
+"""A shorter call is repeated until a sample takes so long: clocks are coarse."""
+
+Sampler = Callable[[], float]
+
+
+class Latency(NamedTuple):
+    """Seconds of one call: the quartiles of the samples."""
+
+    lower: float
+    median: float
+    upper: float
+
+
+def make_sampler(call: Callable[[], Any]) -> Sampler:
+    """A function that times `call` once more; the first, cold call is made here."""
+    seconds = [_mean_seconds(call, 1) for _ in range(2)][1]
+    repeats = int(np.clip(np.ceil(SAMPLE_SECONDS / max(seconds, 1e-9)), 1, 1000))
+    return lambda: _mean_seconds(call, repeats)
+
+
+def interleaved(samplers: Mapping[str, Sampler], runs: int) -> dict[str, Latency]:
+    """Take `runs` samples of each, in rounds of which each begins with another one.
+
+    What slows the machine for a while then slows all of them.
+
+    Example:
+        >>> seconds = iter([1.0, 2.0, 9.0, 3.0, 4.0])
+        >>> interleaved({"net": lambda: next(seconds)}, runs=5)["net"]
+        Latency(lower=2.0, median=3.0, upper=4.0)
+    """
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
+    names = list(samplers)
+    for run in range(runs):
+        first = run % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            samples[name].append(samplers[name]())
+    return {
+        name: Latency(*np.quantile(seconds, (0.25, 0.5, 0.75)).tolist())
+        for name, seconds in samples.items()
+    }
+
+
+def _mean_seconds(call: Callable[[], Any], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        jax.block_until_ready(call())
+    return (time.perf_counter() - start) / repeats

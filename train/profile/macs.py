@@ -1,0 +1,191 @@
+"""Multiply-adds of a function, counted from its jaxpr: nothing runs."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+
+class Contraction(NamedTuple):
+    """One matrix product or convolution.
+
+    Attributes:
+        path: scopes that it lies in, from the outside: modules of flax by name.
+        multiply_adds: of all its runs, in a loop of known length.
+        fixed: an operand is a constant of the program, neither parameter nor input:
+            resizing, which is written as two matrix products.
+    """
+
+    path: tuple[str, ...]
+    multiply_adds: int
+    fixed: bool
+
+
+def multiply_adds(function: Callable[..., Any], *args: Any) -> int:
+    """Multiply-adds of all products and convolutions of `function(*args)`.
+
+    A matrix product has `batch · rows · columns · contracted`, a convolution `batch ·
+    pixels out · channels out · kernel · channels in / groups`: zeros of the padding
+    count, elementwise operations do not, as in the usual tables of networks. Of the
+    branches of a condition the dearest counts.
+
+    Args:
+        function: anything that `jax.make_jaxpr` traces.
+        *args: arrays, or `jax.ShapeDtypeStruct` for them.
+
+    Raises:
+        ValueError: a loop whose length depends on values.
+
+    Example:
+        >>> x, w = jax.ShapeDtypeStruct((5, 3), "float32"), jax.numpy.ones((3, 7))
+        >>> multiply_adds(lambda x, w: jax.numpy.tanh(x @ w), x, w)
+        105
+    """
+    program = jax.make_jaxpr(function)(*args)
+    return sum(found.multiply_adds for found in contractions(program.jaxpr))
+
+
+def contractions(program: Jaxpr) -> list[Contraction]:
+    """The products and convolutions of a jaxpr; see `multiply_adds`."""
+    return list(_walk(program, (), set()))
+
+
+def scopes(equation: JaxprEqn) -> tuple[str, ...]:
+    """Names of the modules around an equation, from the outside.
+
+    The names that flax gives methods, "head._conv", and `jnp.einsum` gives itself,
+    "nc,kc->nk", are left out.
+    """
+    names = str(equation.source_info.name_stack).split("/")
+    return tuple(name for name in names if name.isidentifier())
+
+
+def bodies(equation: JaxprEqn) -> list[Jaxpr]:
+    """The jaxprs that an equation runs: of a call, a loop, the branches of a cond."""
+    found = []
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, ClosedJaxpr):
+                found.append(part.jaxpr)
+            elif isinstance(part, Jaxpr):
+                found.append(part)
+    return found
+
+
+def _walk(jaxpr: Jaxpr, path: tuple[str, ...], fixed: set) -> Iterator[Contraction]:
+    """Contractions of `jaxpr`, of whose variables `fixed` are known to be constant."""
+    fixed = fixed | set(jaxpr.constvars)
+
+    def is_fixed(atom: Any) -> bool:
+        return isinstance(atom, Literal) or atom in fixed
+
+    for equation in jaxpr.eqns:
+        here = path + scopes(equation)
+        operands = [is_fixed(atom) for atom in equation.invars]
+        if all(operands):
+            fixed.update(equation.outvars)
+        count = _COUNTS.get(equation.primitive.name)
+        if count is not None:
+            yield Contraction(here, count(equation), any(operands[:2]))
+        yield from _inside(equation, here, operands)
+
+
+def _inside(
+    equation: JaxprEqn, path: tuple[str, ...], operands: list[bool]
+) -> Iterator[Contraction]:
+    """Contractions of the jaxprs that an equation runs."""
+    name, inner = equation.primitive.name, bodies(equation)
+    times = {"scan": _scan_length, "while": _trip_count, "pallas_call": _grid_size}
+    if name == "cond":
+        branches = [list(_walk(branch, path, set())) for branch in inner]
+        yield from max(branches, key=lambda b: sum(c.multiply_adds for c in b))
+        return
+    for body in inner:
+        fixed = set()
+        if name not in times and len(body.invars) == len(operands):
+            fixed = {v for v, known in zip(body.invars, operands, strict=True) if known}
+        found = list(_walk(body, path, fixed))
+        runs = times[name](equation) if found and name in times else 1
+        if runs is None:
+            raise ValueError(
+                f"a loop in {'/'.join(path) or 'the function'} ends when its values "
+                "say so; give it a fixed number of iterations to count multiply-adds"
+            )
+        yield from (c._replace(multiply_adds=c.multiply_adds * runs) for c in found)
+
+
+def _product(equation: JaxprEqn) -> int:
+    """Multiply-adds of a `dot_general`."""
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    left, outputs = _shape(equation.invars[0]), _shape(equation.outvars[0])
+    return math.prod(outputs) * math.prod(left[axis] for axis in contracted)
+
+
+def _convolution(equation: JaxprEqn) -> int:
+    """Multiply-adds of a `conv_general_dilated`, whose kernel knows its groups."""
+    kernel, outputs = _shape(equation.invars[1]), _shape(equation.outvars[0])
+    _, inputs, *spatial = equation.params["dimension_numbers"].rhs_spec
+    taps = math.prod(kernel[axis] for axis in spatial)
+    spread = math.prod(equation.params["lhs_dilation"])  # zeros of a transposed one
+    return math.prod(outputs) * taps * kernel[inputs] // spread
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return atom.aval.shape
+
+
+_COUNTS = {"dot_general": _product, "conv_general_dilated": _convolution}
+
+
+def _scan_length(equation: JaxprEqn) -> int:
+    return equation.params["length"]
+
+
+def _grid_size(equation: JaxprEqn) -> int:
+    return math.prod(equation.params["grid_mapping"].grid)
+
+
+def _trip_count(equation: JaxprEqn) -> int | None:
+    """Runs of a `while` that counts by one from a constant up to a constant, or None.
+
+    That is what `lax.fori_loop` makes of bounds that are arrays.
+    """
+    condition, body = (equation.params[f"{k}_jaxpr"].jaxpr for k in ("cond", "body"))
+    constants, inner = (equation.params[f"{k}_nconsts"] for k in ("cond", "body"))
+    start = [*equation.invars[:constants], *equation.invars[constants + inner :]]
+    old = [*condition.invars[:constants], *body.invars[inner:]]
+    new = [*condition.invars[:constants], *body.outvars]
+
+    def bounds() -> Iterator[int | None]:
+        """The counter's first value, and the bound: None where it is not known."""
+        for atom, follows in zip(
+            condition.eqns[0].invars, (_is_next, _is_same), strict=True
+        ):
+            if isinstance(atom, Literal):
+                yield int(atom.val)
+                continue
+            index = condition.invars.index(atom)
+            first = start[index]
+            known = isinstance(first, Literal) and follows(body, old[index], new[index])
+            yield int(first.val) if known else None
+
+    if [step.primitive.name for step in condition.eqns] == ["lt"]:
+        first, last = bounds()
+        if first is not None and last is not None:
+            return max(0, last - first)
+    return None
+
+
+def _is_same(_: Jaxpr, old: Any, new: Any) -> bool:
+    return new is old
+
+
+def _is_next(body: Jaxpr, old: Any, new: Any) -> bool:
+    """Whether `new = old + 1` is an equation of a loop's body."""
+    for equation in body.eqns:
+        if equation.outvars[0] is new and equation.primitive.name == "add":
+            left, right = equation.invars
+            return left is old and isinstance(right, Literal) and int(right.val) == 1
+    return False

@@ -1,0 +1,157 @@
+"""Compiled programs of a network, the memory that they need, and their times."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+from jax.stages import Compiled
+
+from ema_jax import Segmenter
+from train.errors import UserError
+from train.mesh import make_mesh
+from train.model import frozen_parameters
+from train.optimizer import poly_schedule, sgd
+from train.profile.latency import Latency, interleaved, make_sampler
+from train.profile.table import Value
+from train.state import init_state
+from train.step import make_train_step
+
+DOES_NOT_FIT = "does not fit"
+Result = TypeVar("Result")
+
+
+class Program(NamedTuple):
+    """A compiled function, and the shapes of what it takes."""
+
+    compiled: Compiled
+    shapes: tuple[Any, ...]
+
+
+def find_device(platform: str | None) -> jax.Device:
+    """The first device of a platform, by default of the fastest.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    try:
+        return jax.devices(platform)[0]
+    except RuntimeError as error:
+        found = sorted({jax.devices()[0].platform, "cpu"})
+        raise UserError(
+            f"--device={platform}: jax finds none here; there are: {', '.join(found)}"
+        ) from error
+
+
+def forward_program(
+    module: nn.Module, variables: Any, inputs: Any, device: jax.Device
+) -> Program:
+    """Compile `module(inputs, train=False)`, from shapes alone."""
+    place = SingleDeviceSharding(device)
+
+    def forward(variables: Any, inputs: Any) -> Any:
+        return module.apply(variables, inputs, train=False)
+
+    lowered = jax.jit(forward, in_shardings=place).lower(variables, inputs)
+    return Program(lowered.compile(), (variables, inputs))
+
+
+def training_program(
+    model: Segmenter, size: int, batch: int, device: jax.Device
+) -> Program:
+    """Compile one update of the published recipe, from shapes alone."""
+    optimizer = sgd(poly_schedule(0.009, 30_000), frozen=frozen_parameters(model))
+    step = make_train_step(model, optimizer, make_mesh([device]))
+    state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
+    shape = (batch, size, size)
+    images = {
+        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
+        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
+    }
+    compiled = cast(Any, step).lower(state, images).compile()
+    return Program(compiled, (state, images))
+
+
+def attempt(function: Callable[..., Result], *args: Any) -> Result | None:
+    """`function(*args)`, or None where the device has too little memory for it."""
+    try:
+        return function(*args)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None
+
+
+def peak_memory(program: Program) -> int:
+    """Bytes of arguments, results and temporary arrays, as the compiler laid them out.
+
+    An argument that is donated to a result counts once.
+    """
+    plan: Any = program.compiled.memory_analysis()
+    parts = ("argument", "output", "temp")
+    total = sum(getattr(plan, f"{part}_size_in_bytes") for part in parts)
+    return total - plan.alias_size_in_bytes
+
+
+def memory_cell(program: Program | None) -> Value:
+    """`peak_memory`, for a table."""
+    return DOES_NOT_FIT if program is None else peak_memory(program)
+
+
+def latency_cells(latency: Latency | None) -> dict[str, Value]:
+    """The quartiles, for a table."""
+    return {
+        f"latency_{field}": DOES_NOT_FIT if latency is None else getattr(latency, field)
+        for field in Latency._fields
+    }
+
+
+def latencies(
+    programs: Mapping[str, Program], runs: int, device: jax.Device
+) -> dict[str, Latency]:
+    """Times of those of the programs that fit into the memory, measured in turns."""
+    samplers = {}
+    for name, program in programs.items():
+        if peak_memory(program) < free_memory(device):
+            arrays = random_arrays(program.shapes, device)
+            sampler = attempt(make_sampler, partial(program.compiled, *arrays))
+            if sampler is not None:
+                samplers[name] = sampler
+    return interleaved(samplers, runs)
+
+
+def free_memory(device: jax.Device) -> float:
+    """Bytes that a program can still have; infinite where nobody says."""
+    statistics = device.memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics["bytes_in_use"]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return math.inf
+    [available] = [line for line in lines if line.startswith("MemAvailable:")]
+    return int(available.split()[1]) * 1024
+
+
+def random_arrays(shapes: Any, device: jax.Device) -> Any:
+    """Arrays of these shapes on the device, as large as those of a network.
+
+    Zeros could be faster to compute with than numbers, and variances must be positive.
+    """
+    rng = np.random.default_rng(0)
+
+    def draw(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
+        fan_in = max(1, math.prod(shape.shape[:-1]))
+        values = rng.standard_normal(shape.shape, np.float32) / fan_in**0.5
+        if getattr(path[-1], "key", None) == "var":
+            values = np.ones_like(values)
+        return jax.device_put(values.astype(shape.dtype), device)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
