@@ -1,6 +1,6 @@
 # make train   installs, and trains the embedded data set
 # make test    installs, and runs the tests
-# make faults  installs, and kills trainings at random moments: some ten minutes
+# make faults  installs, and kills small trainings at random moments; takes long
 # make check   installs, and runs the linters and the type checker
 # Another interpreter: make test PYTHON=python3.12
 

@@ -153,6 +153,8 @@ class Checkpoints:
         """What fails here says so in one line."""
         try:
             yield
+        except jax.errors.JaxRuntimeError:  # another process is gone
+            raise
         except Exception as error:  # orbax and its formats have their own types
             self._manager.reload()
             steps = self.steps()

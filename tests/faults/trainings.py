@@ -18,6 +18,9 @@ from orbax.checkpoint import PyTreeCheckpointer, RestoreArgs
 from tensorboardX.proto import event_pb2
 
 REPOSITORY = Path(__file__).parents[2]
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""Programs that run for seconds need not take a minute to compile."""
+
 CONFIG = """
 from configs import shapes
 
@@ -70,7 +73,7 @@ class Run:
         for one in chosen:
             one.send_signal(number)
 
-    def wait(self, timeout: float = 300) -> list[int]:
+    def wait(self, timeout: float = 600) -> list[int]:
         """The exit statuses, once all have ended; what hangs is killed."""
         deadline = time.monotonic() + timeout
         try:
@@ -122,7 +125,7 @@ class Lab:
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
             "PYTHONFAULTHANDLER": "1",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
             "PYTHONPATH": str(REPOSITORY),
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -10,8 +10,11 @@ from tests.faults.trainings import Lab, arrays, scalars, wait_for
 from train.distributed import Cluster, find_cluster
 from train.errors import UserError
 
-SMALL_STEPS = "optimizer.learning_rate=0.0001"
-"""Rounding flips a ReLU now and then; with large steps the losses part from there."""
+SMALL_STEPS = "optimizer.learning_rate=0.00001"
+"""Rounding flips a ReLU now and then; with large steps the losses part from there.
+
+The gradients of a flip differ by a thousandth, and so they are compared less finely.
+"""
 
 SLURM = {
     "SLURM_STEP_NODELIST": "node[1-2]",
@@ -94,15 +97,18 @@ def test_two_processes_of_four_devices_equal_one_device(lab, tmp_path):
     assert list(expected["val/mean_iou"]) == [10, 20]
     for name in ("train/loss", "val/mean_iou", "val/pixel_accuracy"):
         assert actual[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-5)
+    norms = "train/gradient_norm"
+    assert actual[norms] == pytest.approx(expected[norms], rel=1e-2)
 
     state, other = arrays(one, 20), arrays(two, 20)
     assert state.keys() == other.keys()
-    for name, value in state.items():
-        if "trace" in name:  # the momentum, of gradients with a flipped ReLU
-            error = np.linalg.norm(other[name] - value)
-            assert error <= 1e-2 * np.linalg.norm(value) + 1e-6, name
-        else:
-            np.testing.assert_allclose(other[name], value, 1e-5, 1e-5, err_msg=name)
+    for name in [name for name in state if "trace" not in name]:
+        np.testing.assert_allclose(other[name], state[name], 1e-5, 1e-5, err_msg=name)
+    momentum, others = (
+        np.concatenate([tree[name].ravel() for name in state if "trace" in name])
+        for tree in (state, other)
+    )
+    assert np.linalg.norm(others - momentum) < 1e-2 * np.linalg.norm(momentum)
 
 
 def test_sigterm_on_one_process_saves_all_and_the_other_count_goes_on(lab, tmp_path):
