@@ -149,6 +149,30 @@ def test_hard_assignment_has_the_gradient_of_soft():
     assert set(np.unique(attended.responsibilities)) == {0, 1}
 
 
+@pytest.mark.parametrize("normalization", ["l2", "layer"])
+def test_a_basis_that_no_token_chose_has_a_finite_gradient(normalization):
+    """Its norm is zero, where the square root has no slope."""
+    rng = np.random.default_rng(3)
+    x = (2 + rng.random((TOKENS, CHANNELS))).astype(np.float32)
+    mu = np.stack([np.ones(CHANNELS), -np.ones(CHANNELS)]).astype(np.float32)
+    weights = rng.standard_normal(x.shape)
+
+    def objective(x):
+        attended = em_attention(
+            x,
+            mu,
+            num_iters=1,
+            normalization=normalization,
+            gradient="unroll",
+            assignment="hard",
+        )
+        return jnp.sum(attended.features * weights), attended.bases
+
+    dx, bases = jax.grad(objective, has_aux=True)(x)
+    assert not np.any(bases[1])
+    assert np.isfinite(dx).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_non_finite_input_stays_in_its_image(bad):
     x = np.random.default_rng(2).standard_normal((2, TOKENS, CHANNELS))
