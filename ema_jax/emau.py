@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.bases import bases_init, join_heads, moving_average, split_heads
 from ema_jax.em import EMAttention, em_attention
-from ema_jax.layers import batch_norm, he_normal_fan_out
+from ema_jax.layers import batch_norm, pointwise
 from ema_jax.mixture import dead_bases, em_trace, mean_entropy
 from ema_jax.options import (
     Assignment,
@@ -20,6 +20,8 @@ from ema_jax.options import (
     Normalization,
     axis_names,
     check_choices,
+    check_features,
+    check_positive,
 )
 
 
@@ -124,7 +126,7 @@ class EMAU(nn.Module):
         self._check(x, mask)
         channels = x.shape[-1]
         stored = self._stored_bases(channels)
-        tokens = self._conv(channels, use_bias=True, name="conv1")(x)
+        tokens = pointwise(channels, self.dtype, name="conv1")(x)
         tokens = tokens.reshape(x.shape[0], -1, channels)
         token_mask = None if mask is None else mask.reshape(tokens.shape[:-1])
         attended = self._attend(
@@ -139,20 +141,12 @@ class EMAU(nn.Module):
         if train and initial_bases is None and not self.is_initializing():
             self._update(stored, bases, counted)
 
-        y = self._conv(channels, use_bias=False, name="conv2")(nn.relu(features))
+        y = pointwise(channels, self.dtype, use_bias=False, name="conv2")(
+            nn.relu(features)
+        )
         y = self._norm(y, mask, counted, train=train)
         y = nn.relu(x + y)
         return (y, bases) if return_bases else y
-
-    def _conv(self, channels: int, *, use_bias: bool, name: str) -> nn.Dense:
-        """A 1×1 convolution: a dense layer over the channels, for any rank."""
-        return nn.Dense(
-            channels,
-            use_bias=use_bias,
-            dtype=self.dtype,
-            kernel_init=he_normal_fan_out,
-            name=name,
-        )
 
     def _stored_bases(self, channels: int) -> nn.Variable:
         """μ⁰ (K, C): a parameter, or a variable of `batch_stats`."""
@@ -257,19 +251,12 @@ class EMAU(nn.Module):
         return norm(y, None if mask is None else mask[..., None])
 
     def _check(self, x: Array, mask: Array | None) -> None:
-        if self.num_bases < 1:
-            raise ValueError(f"num_bases={self.num_bases}; give at least 1")
-        if x.ndim < 3:
-            raise ValueError(f"x has shape {x.shape}; give (B, *spatial, C)")
+        check_positive("num_bases", self.num_bases)
+        check_features(x, mask)
         if self.num_heads < 1 or x.shape[-1] % self.num_heads:
             raise ValueError(
                 f"num_heads={self.num_heads} does not divide the {x.shape[-1]} "
                 "channels of x; give a divisor of them"
-            )
-        if mask is not None and mask.shape != x.shape[:-1]:
-            raise ValueError(
-                f"mask has shape {mask.shape}; x of shape {x.shape} needs "
-                f"{x.shape[:-1]}"
             )
         check_choices(bases_update=self.bases_update, gradient=self.gradient)
         if self.bases_update == "gradient" and self.gradient != "unroll":

@@ -60,6 +60,26 @@ def conv(
     )
 
 
+def pointwise(
+    features: int,
+    dtype: DTypeLike,
+    *,
+    use_bias: bool = True,
+    kernel_init: Initializer = he_normal_fan_out,
+    bias_init: Initializer = nn.initializers.zeros,
+    name: str,
+) -> nn.Dense:
+    """A 1×1 convolution: a dense layer over the channels, for any rank."""
+    return nn.Dense(
+        features,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        name=name,
+    )
+
+
 def batch_norm(
     decay: float,
     dtype: DTypeLike,

@@ -43,6 +43,31 @@ def check_choices(**choices: object) -> None:
         check_option(name, value, OPTIONS[name])
 
 
+def check_features(x: Array, mask: Array | None, *, layout: str | None = None) -> None:
+    """Raise a ValueError unless `x` is (B, *spatial, C) and the mask (B, *spatial).
+
+    Args:
+        x: features.
+        mask: true where a token exists, or None.
+        layout: axes that `x` must have, "B H W C" say; any number of spatial axes
+            by default.
+    """
+    if layout is not None and x.ndim != len(layout.split()):
+        raise ValueError(f"x has shape {x.shape}; give ({', '.join(layout.split())})")
+    if x.ndim < 3:
+        raise ValueError(f"x has shape {x.shape}; give (B, *spatial, C)")
+    if mask is not None and mask.shape != x.shape[:-1]:
+        raise ValueError(
+            f"mask has shape {mask.shape}; x of shape {x.shape} needs {x.shape[:-1]}"
+        )
+
+
+def check_positive(name: str, value: int | None) -> None:
+    """Raise a ValueError if a count is given and is below one."""
+    if value is not None and value < 1:
+        raise ValueError(f"{name}={value}; give at least 1")
+
+
 def check_shapes(
     x: Array, bases: Array, num_iters: int | Array, mask: Array | None
 ) -> None:

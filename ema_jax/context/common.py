@@ -1,4 +1,4 @@
-"""What the context modules share: checks, tokens, and the way back to the residual."""
+"""What the context modules share: tokens, sums, and the way back to the residual."""
 
 import flax.linen as nn
 import jax
@@ -6,33 +6,14 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.layers import Initializer, batch_norm, he_normal_fan_out, hide
+from ema_jax.layers import (
+    Initializer,
+    batch_norm,
+    he_normal_fan_out,
+    hide,
+    pointwise,
+)
 from ema_jax.options import AxisName
-
-
-def check_features(x: Array, mask: Array | None, *, layout: str | None = None) -> None:
-    """Raise a ValueError unless `x` is (B, *spatial, C) and the mask (B, *spatial).
-
-    Args:
-        x: features.
-        mask: true where a token exists, or None.
-        layout: axes that `x` must have, "B H W C" say; any number of spatial axes
-            by default.
-    """
-    if layout is not None and x.ndim != len(layout.split()):
-        raise ValueError(f"x has shape {x.shape}; give ({', '.join(layout.split())})")
-    if x.ndim < 3:
-        raise ValueError(f"x has shape {x.shape}; give (B, *spatial, C)")
-    if mask is not None and mask.shape != x.shape[:-1]:
-        raise ValueError(
-            f"mask has shape {mask.shape}; x of shape {x.shape} needs {x.shape[:-1]}"
-        )
-
-
-def check_positive(name: str, value: int | None) -> None:
-    """Raise a ValueError if a count is given and is below one."""
-    if value is not None and value < 1:
-        raise ValueError(f"{name}={value}; give at least 1")
 
 
 def to_tokens(x: Array, mask: Array | None) -> tuple[Array, Array | None]:
@@ -62,26 +43,6 @@ def contract(subscripts: str, *operands: Array) -> Array:
 def wide_type(dtype: DTypeLike) -> DTypeLike:
     """The type of sums over values of this type: float32, or wider."""
     return jnp.promote_types(dtype, jnp.float32)
-
-
-def pointwise(
-    features: int,
-    dtype: DTypeLike,
-    *,
-    use_bias: bool = True,
-    kernel_init: Initializer = he_normal_fan_out,
-    bias_init: Initializer = nn.initializers.zeros,
-    name: str,
-) -> nn.Dense:
-    """A 1×1 convolution: a dense layer over the channels, for any rank."""
-    return nn.Dense(
-        features,
-        use_bias=use_bias,
-        dtype=dtype,
-        kernel_init=kernel_init,
-        bias_init=bias_init,
-        name=name,
-    )
 
 
 class PointwiseBN(nn.Module):

@@ -5,14 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.context.common import (
-    check_features,
-    check_positive,
-    contract,
-    pointwise,
-    softmax,
-)
-from ema_jax.layers import hide, torch_uniform, uniform_bias
+from ema_jax.context.common import contract, softmax
+from ema_jax.layers import hide, pointwise, torch_uniform, uniform_bias
+from ema_jax.options import check_features, check_positive
 
 
 class CrissCrossAttention(nn.Module):

@@ -5,16 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.context.common import (
-    PointwiseBN,
-    check_features,
-    check_positive,
-    contract,
-    pointwise,
-    softmax,
-    to_tokens,
-)
-from ema_jax.options import AxisName
+from ema_jax.context.common import PointwiseBN, contract, softmax, to_tokens
+from ema_jax.layers import pointwise
+from ema_jax.options import AxisName, check_features, check_positive
 
 
 class DoubleAttention(nn.Module):

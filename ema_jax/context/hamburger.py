@@ -9,15 +9,10 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ema_jax.bases import moving_average
-from ema_jax.context.common import (
-    PointwiseBN,
-    check_features,
-    check_positive,
-    pointwise,
-    to_tokens,
-)
+from ema_jax.context.common import PointwiseBN, to_tokens
 from ema_jax.em import normalize, prepare
-from ema_jax.options import AxisName, check_option
+from ema_jax.layers import pointwise
+from ema_jax.options import AxisName, check_features, check_option, check_positive
 
 BasesUpdate = Literal["random", "moving_average", "none"]
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.context.common import check_features
+from ema_jax.options import check_features
 
 
 class NoContext(nn.Module):

@@ -8,16 +8,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ema_jax.context.common import (
-    PointwiseBN,
-    check_features,
-    check_positive,
-    contract,
-    pointwise,
-    to_tokens,
-)
-from ema_jax.layers import hide
-from ema_jax.options import AxisName, check_option
+from ema_jax.context.common import PointwiseBN, contract, to_tokens
+from ema_jax.layers import hide, pointwise
+from ema_jax.options import AxisName, check_features, check_option, check_positive
 
 Mode = Literal["embedded_gaussian", "dot_product"]
 Implementation = Literal["xla", "cudnn"]

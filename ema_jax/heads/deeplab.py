@@ -94,18 +94,22 @@ class DeepLabV3Head(nn.Module):
     @nn.compact
     def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
         """Features of the stages to logits (B, h, w, num_classes), float32."""
-        x = ASPP(
+        x = self.pyramid(stages[-1], train=train)
+        return classify(x, self.num_classes, self.dropout_rate, train=train)
+
+    def pyramid(self, features: Features, *, train: bool) -> Array:
+        """`ASPP` of the last features, in the scope of the calling module."""
+        return ASPP(
             self.channels,
             self.rates,
             self.image_pooling,
             self.bn_decay,
             self.dtype,
             name="aspp",
-        )(stages[-1].x, train=train, mask=stages[-1].mask)
-        return classify(x, self.num_classes, self.dropout_rate, train=train)
+        )(features.x, train=train, mask=features.mask)
 
 
-class DeepLabV3PlusHead(nn.Module):
+class DeepLabV3PlusHead(DeepLabV3Head):
     """The head of DeepLabV3+: `ASPP`, refined beside the features of stage 1.
 
     `logits = classify(C₃ C₃ [C₁ x₁, upsample(ASPP(x₄))])` at stride 4.
@@ -115,35 +119,20 @@ class DeepLabV3PlusHead(nn.Module):
     1.3 M of the decoder; without image pooling they are 16.25 M and 84.8 G.
 
     Attributes:
-        num_classes: channels of the logits.
         channels: of each branch of the pyramid, and of the two convolutions after it.
         low_level_channels: to which stage 1 is reduced.
-        rates, image_pooling, dropout_rate, bn_decay, dtype: see `DeepLabV3Head`.
+        The others: see `DeepLabV3Head`.
 
     Reference:
         Chen et al., ECCV 2018, https://arxiv.org/abs/1802.02611.
     """
 
-    num_classes: int
-    channels: int = 256
     low_level_channels: int = 48
-    rates: tuple[int, ...] = RATES
-    image_pooling: bool = True
-    dropout_rate: float = 0.1
-    bn_decay: float = 0.9997
-    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
         """Features of the stages to logits (B, h, w, num_classes), at stride 4."""
-        x = ASPP(
-            self.channels,
-            self.rates,
-            self.image_pooling,
-            self.bn_decay,
-            self.dtype,
-            name="aspp",
-        )(stages[-1].x, train=train, mask=stages[-1].mask)
+        x = self.pyramid(stages[-1], train=train)
         conv_bn = partial(head_conv, bn_decay=self.bn_decay, dtype=self.dtype)
         low, mask = stages[0]
         low = conv_bn(self.low_level_channels, name="low_level", kernel_size=1)(
