@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.enlarge import enlarge
 from ema_jax.heads import FCNHead
 from ema_jax.options import check_option
 from ema_jax.resize import resize_bilinear, resize_on_canvas
@@ -58,20 +59,22 @@ class Segmenter(nn.Module):
         self._check(images, mask, auxiliary)
         stages = self.backbone(images, train=train, mask=mask)
         masks = None if mask is None else (mask, *(stage.mask for stage in stages))
-        logits = self._resize(self.head(stages, train=train), images.shape, masks)
+        logits = self._resize(self.head(stages, train=train), images, masks)
         if self.auxiliary_head is None or not (auxiliary or self.is_initializing()):
             return logits
         second = self.auxiliary_head(stages, train=train)
-        second = self._resize(second, images.shape, masks)
+        second = self._resize(second, images, masks)
         return (logits, second) if auxiliary else logits
 
     def _resize(
-        self, logits: Array, shape: tuple[int, ...], masks: tuple[Array, ...] | None
+        self, logits: Array, images: Array, masks: tuple[Array, ...] | None
     ) -> Array:
-        """Logits at the size of images of `shape`, whose mask is the first."""
-        if masks is None or self.align_corners:
-            size = (shape[1], shape[2])
+        """Logits at the size of the images, whose mask is the first."""
+        if masks is None:
+            size = (images.shape[1], images.shape[2])
             return resize_bilinear(logits, size, align_corners=self.align_corners)
+        if self.align_corners:
+            return enlarge(logits, masks[0], images)
         small = next(mask for mask in masks if mask.shape == logits.shape[:-1])
         return resize_on_canvas(logits, small, masks[0])
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.heads.common import classify, double, head_conv
-from ema_jax.layers import subsample_mask
+from ema_jax.enlarge import enlarge
+from ema_jax.heads.common import classify, head_conv
 from ema_jax.resnet import Features
 
 RATES = (12, 24, 36)
@@ -150,11 +150,3 @@ def spatial_mean(x: Array, mask: Array | None) -> Array:
     total = jnp.sum(x, (1, 2), jnp.float32, keepdims=True, where=where)
     count = x.shape[1] * x.shape[2] if mask is None else mask.sum((1, 2))
     return (total / jnp.maximum(count, 1).reshape(-1, 1, 1, 1)).astype(x.dtype)
-
-
-def enlarge(x: Array, mask: Array | None, like: Array) -> Array:
-    """`double` until `x` has the height and width of `like`, whose mask is given."""
-    if x.shape[1:3] == like.shape[1:3]:
-        return x
-    small = subsample_mask(mask, 2)
-    return double(enlarge(x, small, like[:, ::2, ::2]), small, like)

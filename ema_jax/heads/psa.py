@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.heads.common import classify, double, head_conv
+from ema_jax.enlarge import double
+from ema_jax.heads.common import classify, head_conv
 from ema_jax.layers import conv, subsample_mask, torch_uniform
 from ema_jax.resnet import Features
 
