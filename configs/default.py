@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.model = model()
     config.data = data()
     config.optimizer = optimizer()
+    config.mesh = mesh()
     config.evaluation = evaluation()
     config.checkpoint = checkpoint()
     # Updates between two lines of training figures, and TensorBoard points.
@@ -137,6 +138,24 @@ def optimizer() -> ConfigDict:
     # this learn (None: all do), and at least so many of the batch.
     config.ohem_threshold = placeholder(float)
     config.ohem_min_kept = 100_000
+    # Pieces of the batch, taken one after the other, each with its own batch
+    # statistics: less memory, one update.
+    config.accumulation = 1
+    # Groups of images, each with its own batch statistics; 1: those of the whole
+    # batch. With one for each device they need no exchange.
+    config.norm_groups = 1
+    return config
+
+
+def mesh() -> ConfigDict:
+    """How a training is split over devices; it computes the same whatever is set."""
+    config = ConfigDict()
+    # Devices over which the rows of each image are split, where one image is too large
+    # for one device; the images are split over the others.
+    config.space = 1
+    # Each device keeps its part of the momentum only, and makes that part of the
+    # update.
+    config.shard_optimizer = False
     return config
 
 

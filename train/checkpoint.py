@@ -71,7 +71,7 @@ class Checkpoints:
             UserError: the workdir cannot be written, or another training writes it.
         """
         self.workdir = workdir
-        directory = epath.Path(workdir).absolute() / "checkpoints"
+        directory = absolute(workdir) / "checkpoints"
         self._lock: WorkdirLock | None = None
         local = not workdir.startswith("gs://")
         if not read_only:
@@ -208,7 +208,7 @@ class Checkpoints:
         self, damaged: Sequence[DamagedCheckpointError], steps: Sequence[int]
     ) -> None:
         """Move the damaged checkpoints of `steps` out of the way, and say so."""
-        target = epath.Path(self.workdir).absolute() / DAMAGED
+        target = absolute(self.workdir) / DAMAGED
         if jax.process_index() == 0:
             target.mkdir(exist_ok=True)
             for step in steps:
@@ -233,6 +233,17 @@ class Checkpoints:
                 self._lock.close()
 
 
+def absolute(workdir: str) -> epath.Path:
+    """The path of a workdir, from the root of its file system or bucket.
+
+    Example:
+        >>> str(absolute("gs://bucket/run"))
+        'gs://bucket/run'
+    """
+    path = epath.Path(workdir)
+    return path if "://" in workdir else path.absolute()
+
+
 def _metric(metrics: dict[str, float]) -> float:
     return metrics[METRIC]
 
@@ -250,8 +261,8 @@ def _move(folder: epath.Path, target: epath.Path) -> None:
 
 
 def _make_directory(directory: epath.Path) -> None:
-    """Create a directory and prove that it can be written."""
-    probe = directory / ".writable"
+    """Create a directory and prove that this process can write there."""
+    probe = directory / f".writable{jax.process_index()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe.write_text("")
@@ -260,4 +271,9 @@ def _make_directory(directory: epath.Path) -> None:
         raise UserError(
             f"--workdir: {directory} cannot be written ({error.strerror}); "
             "choose another"
+        ) from error
+    except ImportError as error:
+        raise UserError(
+            f"--workdir: {directory} is object storage, which needs another package "
+            f"({error}); install ema-jax[gcs]"
         ) from error

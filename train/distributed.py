@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import jax
 import orbax.checkpoint as ocp
+from jax.stages import Compiled
 
 from train.errors import UserError
 
@@ -200,17 +201,21 @@ def initialize(
         logging.getLogger("ema_jax").setLevel(logging.WARNING)
 
 
-def compile_together(function: Any, *arguments: Any) -> Any:
+def compile_together(function: Any, *arguments: Any) -> Compiled:
     """Compile a jitted function for some arguments, on all processes.
 
     Returns once all have: one may take far longer than another, and collectives on a
     CPU wait for 30 seconds only.
     """
-    if jax.process_count() == 1:
-        return function
     compiled = function.lower(*arguments).compile()
-    ocp.multihost.get_barrier_sync_fn()(key="compiled", timeout_ms=3_600_000)
+    meet("compiled")
     return compiled
+
+
+def meet(place: str) -> None:
+    """Wait until all processes are here, for an hour at most."""
+    if jax.process_count() > 1:
+        ocp.multihost.get_barrier_sync_fn()(key=place, timeout_ms=3_600_000)
 
 
 def end(run: Callable[[], int]) -> NoReturn:

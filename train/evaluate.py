@@ -17,7 +17,7 @@ from train.data.access import Batch, RandomAccess
 from train.data.canvas import CanvasBatch, canvas_batches, plan
 from train.errors import UserError
 from train.inference import at_scale, sliding_window, whole_image
-from train.mesh import batch_sharding, replicated, to_devices
+from train.mesh import batch_sharding, image_sharding, replicated, to_devices
 from train.metrics import confusion_matrix
 from train.preprocess import normalize_images
 
@@ -66,7 +66,7 @@ def make_predict_step(
 
     steps = [compile_scale(scale) for scale in scales]
 
-    @partial(jax.jit, out_shardings=rows)
+    @partial(jax.jit, out_shardings=image_sharding(mesh))
     def classes(*logits: Array) -> Array:
         return jnp.argmax(sum(logits), axis=-1).astype(jnp.uint8)
 
@@ -127,6 +127,7 @@ def evaluate(
     num_classes: int,
     batch_size: int,
     canvas_multiple: int,
+    row_multiple: int = 1,
     num_threads: int = 2,
     between: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
@@ -137,11 +138,11 @@ def evaluate(
     """
     count = jax.jit(confusion_matrix, static_argnums=2, out_shardings=replicated(mesh))
     total = np.zeros((num_classes, num_classes), np.int64)
-    batches = plan(sizes, canvas_multiple, batch_size)
+    batches = plan(sizes, canvas_multiple, batch_size, row_multiple)
     for _, rows, predictions in predict_batches(
         predict_step, variables, source, batches, mesh, num_threads
     ):
-        labels = to_devices({"label": rows["label"]}, batch_sharding(mesh))["label"]
+        labels = to_devices({"label": rows["label"]}, image_sharding(mesh))["label"]
         total += np.asarray(count(labels, predictions, num_classes), np.int64)
         between()
     return total
@@ -156,12 +157,13 @@ def predict_images(
     *,
     batch_size: int,
     canvas_multiple: int,
+    row_multiple: int = 1,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Index and prediction (h, w) of each image, at its own size.
 
     Each process yields the images whose rows it fed.
     """
-    batches = plan(sizes, canvas_multiple, batch_size)
+    batches = plan(sizes, canvas_multiple, batch_size, row_multiple)
     for batch, rows, predictions in predict_batches(
         predict_step, variables, source, batches, mesh
     ):

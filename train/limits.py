@@ -73,6 +73,9 @@ LIMITS: dict[str, Limit] = {
         (lambda value: 0 < value <= 1, "a probability above 0")
     ),
     "optimizer.ohem_min_kept": WHOLE,
+    "optimizer.accumulation": COUNT,
+    "optimizer.norm_groups": COUNT,
+    "mesh.space": COUNT,
     "evaluation.every": COUNT,
     "evaluation.batch_size": COUNT,
     "evaluation.canvas_multiple": COUNT,

@@ -4,10 +4,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import jax
 import numpy as np
 from etils import epath
+from jax.stages import Compiled
 from ml_collections import ConfigDict
 
 from train.checkpoint import Checkpoints
@@ -15,21 +17,25 @@ from train.classes import Classes
 from train.data import RandomAccess, open_dataset
 from train.data.access import Batch
 from train.data.augment import augment
+from train.data.canvas import place
 from train.data.corrupt import tolerant
 from train.data.pipeline import train_batches
-from train.distributed import compile_together
+from train.distributed import compile_together, meet
 from train.divergence import Divergence
 from train.errors import Preempted
 from train.limits import check_limits
-from train.mesh import batch_sharding, check_batch_size, make_mesh, to_devices
+from train.losses import IGNORE_LABEL
+from train.memory import compile_to_fit
+from train.mesh import batch_sharding, to_devices
 from train.metrics import Scores, table
 from train.optimizer import make_schedule
+from train.partition import check_batch, configured_mesh, crop_canvas
 from train.preemption import Preemption
 from train.report import Report
 from train.restore import build
 from train.resume import init_or_restore
 from train.state import TrainState
-from train.step import StepMetrics, make_train_step
+from train.step import StepMetrics, configured_step
 from train.validation import Validation
 
 log = logging.getLogger("ema_jax")
@@ -64,12 +70,13 @@ class Training:
         """Open everything; what must be closed is pushed on `stack`."""
         self.config, self.workdir = config, workdir
         check_limits(config)
-        mesh = make_mesh()
-        check_batch_size(config.batch_size, mesh, "config.batch_size")
+        mesh = configured_mesh(config)
+        check_batch(config, mesh)
         self.sharding = batch_sharding(mesh)
         self.dataset = open_dataset(
             config.data.name, root=config.data.root, data_dir=config.data.data_dir
         )
+        meet("the data is prepared")
         self.source = tolerant(
             self.dataset.source(config.data.train_split),
             config.data.corrupt,
@@ -77,6 +84,7 @@ class Training:
         )
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
         model, optimizer = build(config, self.dataset.num_classes)
+        self.canvas = crop_canvas(config, model, mesh)
         self.validation = Validation(config, self.dataset, model, mesh)
         self.checkpoints = Checkpoints(
             workdir,
@@ -87,17 +95,7 @@ class Training:
         self.state, self.first_batch = init_or_restore(
             self.checkpoints, config, self.classes, model, optimizer, mesh
         )
-        self.train_step = make_train_step(
-            model,
-            optimizer,
-            mesh,
-            auxiliary_weight=config.optimizer.auxiliary_weight,
-            pixel_mean=config.optimizer.pixel_mean,
-            ohem_threshold=config.optimizer.ohem_threshold,
-            ohem_min_kept=config.optimizer.ohem_min_kept,
-            skip_non_finite=config.non_finite == "skip",
-            seed=config.seed,
-        )
+        self.train_step = configured_step(config, model, optimizer, mesh)
         self.schedule = make_schedule(config.optimizer, config.num_steps)
         self.report = Report(
             workdir, int(self.state.step), config.num_steps, config.batch_size
@@ -119,14 +117,14 @@ class Training:
         config, state = self.config, self.state
         if self.first_step:
             self.report.line(f"resuming {self.workdir} from step {self.first_step}")
-        batches = load_batches(config, self.source, self.first_batch)
+        batches = load_batches(config, self.source, self.first_batch, self.canvas)
         previous: StepMetrics | None = None
         result: Scores | None = None
         for step in range(self.first_step + 1, config.num_steps + 1):
             self.stop_if_preempted(state)
             batch = to_devices(next(batches), self.sharding)
             if step == self.first_step + 1:
-                self.train_step = compile_together(self.train_step, state, batch)
+                self.train_step = self.compile(state, batch)
             state, metrics = self.train_step(state, batch)
             self.report.step(metrics)
             if previous is not None:  # checked while the next step already runs
@@ -143,6 +141,18 @@ class Training:
                 result = self.evaluate(step, state) if evaluates else None
                 self.keep(state, result)
         return state, result
+
+    def compile(self, state: TrainState, batch: dict[str, jax.Array]) -> Compiled:
+        """The program of the training step, known to fit the devices."""
+        return compile_to_fit(
+            partial(compile_together, self.train_step),
+            state,
+            batch,
+            devices=jax.local_devices(),
+            advice="lower config.batch_size or config.data.crop_size, raise "
+            "config.optimizer.accumulation or config.mesh.space, or set "
+            "config.model.dtype=bfloat16",
+        )
 
     def stop_if_preempted(self, state: TrainState) -> None:
         """Save the state and raise `Preempted`, where SIGTERM has asked to stop."""
@@ -200,9 +210,15 @@ class Training:
 
 
 def load_batches(
-    config: ConfigDict, source: RandomAccess, first_batch: int
+    config: ConfigDict,
+    source: RandomAccess,
+    first_batch: int,
+    canvas: tuple[int, int],
 ) -> Iterator[Batch]:
-    """Augmented training batches of this process, from `first_batch` on."""
+    """Augmented training batches of this process, from `first_batch` on.
+
+    Crops lie at the top left of arrays of the height and width of `canvas`.
+    """
     options = config.data
 
     def prepare(example: dict, rng: np.random.Generator) -> Batch:
@@ -214,7 +230,11 @@ def load_batches(
             crop_size=options.crop_size,
             flip=options.flip,
         )
-        return {"image": image, "label": label, "mask": mask}
+        return {
+            "image": place(image, canvas),
+            "label": place(label, canvas, IGNORE_LABEL),
+            "mask": place(mask, canvas),
+        }
 
     return train_batches(
         source,

@@ -16,6 +16,7 @@ def segmentation_loss(
     logits: Array,
     labels: Array,
     *,
+    canvas: Array | None = None,
     pixel_mean: PixelMean = "all",
     ohem_threshold: float | None = None,
     ohem_min_kept: int = 0,
@@ -30,6 +31,8 @@ def segmentation_loss(
     Args:
         logits: (B, H, W, num_classes).
         labels: (B, H, W), integers.
+        canvas: (B, H, W), false where no image lies and no label is; None: images
+            fill the batch.
         pixel_mean: "all" or "valid".
         ohem_threshold: None, or the probability of its class below which a pixel is
             hard.
@@ -54,8 +57,9 @@ def segmentation_loss(
     if ohem_threshold is not None:
         valid = hard_pixels(pixel_loss, valid, ohem_threshold, ohem_min_kept)
     total = jnp.sum(pixel_loss, where=valid)
-    count = labels.size if pixel_mean == "all" else jnp.maximum(jnp.sum(valid), 1)
-    return total / count
+    if pixel_mean == "valid":
+        return total / jnp.maximum(jnp.sum(valid), 1)
+    return total / (labels.size if canvas is None else jnp.sum(canvas))
 
 
 def hard_pixels(

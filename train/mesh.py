@@ -1,6 +1,7 @@
 """The device mesh, and where arrays live on it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,10 +10,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from train.errors import UserError
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Devices along one axis, `data`; by default all of all processes."""
+def make_mesh(devices: Sequence[jax.Device] | None = None, *, space: int = 1) -> Mesh:
+    """Devices along two axes, `data` and `space`; by default all of all processes.
+
+    Images are split over `data`, and the rows of each image over `space`, whose devices
+    belong to one process.
+
+    Raises:
+        UserError: `space` does not divide the devices of a process.
+    """
     devices = jax.devices() if devices is None else devices
-    return Mesh(np.array(devices), ("data",))
+    held = np.unique([device.process_index for device in devices], return_counts=True)
+    local = int(np.gcd.reduce(held[1]))
+    if local % space:
+        divisors = ", ".join(str(n) for n in range(1, local + 1) if local % n == 0)
+        raise UserError(
+            f"config.mesh.space={space} does not divide the {local} devices of a "
+            f"process; give one of {divisors}"
+        )
+    return Mesh(np.array(devices).reshape(-1, space), ("data", "space"))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -21,26 +37,62 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis split over `data`."""
+    """The first axis split over `data`, the second over `space`."""
+    if mesh.shape["space"] == 1:
+        return image_sharding(mesh)
+    return NamedSharding(mesh, PartitionSpec("data", "space"))
+
+
+def image_sharding(mesh: Mesh) -> NamedSharding:
+    """The first axis split over `data`: whole images."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, field: str) -> None:
-    """Raise a UserError unless the devices divide the batch."""
-    devices = mesh.devices.size
-    if batch_size < 1 or batch_size % devices:
-        nearest = max(1, round(batch_size / devices)) * devices
+def split_largest(shapes: Any, mesh: Mesh) -> Any:
+    """Shardings of a tree: each array split over `data` along its largest axis.
+
+    That is the largest of those which the devices divide; an array with none is
+    replicated.
+    """
+    devices = mesh.shape["data"]
+
+    def split(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+        sides = [side if side % devices == 0 else 0 for side in leaf.shape]
+        if not any(sides):
+            return replicated(mesh)
+        spec: list[str | None] = [None] * len(sides)
+        spec[sides.index(max(sides))] = "data"
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(split, shapes)
+
+
+def row_multiple(stride: int, mesh: Mesh) -> int:
+    """What must divide the rows of a canvas, that every device has as many.
+
+    At every resolution of a network of that output stride.
+    """
+    return stride * mesh.shape["space"] if mesh.shape["space"] > 1 else 1
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, field: str, pieces: int = 1) -> None:
+    """Raise a UserError unless the devices of `data` divide each piece of the batch."""
+    devices = mesh.shape["data"]
+    parts = devices * pieces
+    if batch_size < 1 or batch_size % parts:
+        nearest = max(1, round(batch_size / parts)) * parts
+        each = f"{pieces} pieces on each of " if pieces > 1 else ""
         raise UserError(
-            f"{field}={batch_size} cannot be divided over {devices} devices; "
-            f"use a multiple of {devices}, such as {nearest}"
+            f"{field}={batch_size} cannot be divided over {each}{devices} devices; "
+            f"use a multiple of {parts}, such as {nearest}"
         )
 
 
 def to_devices(
     batch: Mapping[str, np.ndarray], sharding: NamedSharding
 ) -> dict[str, jax.Array]:
-    """The global batch, from the rows that this process holds."""
+    """The global batch, from the images that this process holds."""
     return {
-        name: jax.make_array_from_process_local_data(sharding, rows)
-        for name, rows in batch.items()
+        name: jax.make_array_from_process_local_data(sharding, images)
+        for name, images in batch.items()
     }

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import optax
 from etils import epath
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
@@ -23,11 +23,17 @@ from train.data.masks import voc_palette
 from train.errors import UserError
 from train.evaluate import make_predict_step, predict_images, predict_options
 from train.limits import check_limits
-from train.mesh import make_mesh, replicated
+from train.mesh import row_multiple
 from train.model import build_model, frozen_parameters
 from train.optimizer import make_optimizer
+from train.partition import configured_mesh
 from train.pretrained import count_classes, place_weights, read_weights
-from train.state import TrainState, init_state, init_variables
+from train.state import (
+    TrainState,
+    init_state,
+    init_variables,
+    state_sharding,
+)
 
 
 def build(
@@ -42,15 +48,22 @@ def build(
 
 
 def abstract_state(
-    model: Segmenter, optimizer: optax.GradientTransformation, mesh: Mesh
+    model: Segmenter,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    shard_optimizer: bool = False,
 ) -> TrainState:
-    """Shapes, types and shardings of the state."""
+    """Shapes, types and shardings of the state; see `state_sharding`."""
     shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0))
+    placed = state_sharding(shapes, mesh, shard_optimizer=shard_optimizer)
 
-    def place(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh))
+    def place(
+        leaf: jax.ShapeDtypeStruct, sharding: NamedSharding
+    ) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.tree.map(place, shapes)
+    return jax.tree.map(place, shapes, placed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +109,9 @@ class Trained:
             files,
             sizes,
             self.mesh,
-            batch_size=self.mesh.devices.size,
+            batch_size=self.mesh.shape["data"],
             canvas_multiple=self.config.evaluation.canvas_multiple,
+            row_multiple=row_multiple(self.model.backbone.output_stride, self.mesh),
         )
 
 
@@ -126,7 +140,7 @@ def load_trained(
         config = _overridden(saved_config, overrides)
         classes = Classes.from_json(described)
         model, optimizer = build(saved_config, len(classes.names))
-        mesh = make_mesh()
+        mesh = configured_mesh(config)
         state, _ = checkpoints.restore(step, abstract_state(model, optimizer, mesh))
     finally:
         checkpoints.close()
@@ -163,7 +177,7 @@ def load_weights(config: ConfigDict, path: str) -> Trained:
     variables = read_weights(path, f"--weights={path}")
     num_classes = count_classes(variables, path)
     model = build_model(config.model, num_classes)
-    mesh = make_mesh()
+    mesh = configured_mesh(config)
     placed = place_weights(variables, model, mesh, path)
     classes = Classes((), voc_palette(num_classes))
     return Trained(model, placed, classes, config, mesh, path)

@@ -10,7 +10,6 @@ from ema_jax import Segmenter
 from train.checkpoint import Checkpoints, DamagedCheckpointError
 from train.classes import Classes
 from train.errors import UserError
-from train.mesh import replicated
 from train.model import ONLY_AT_START
 from train.pretrained import start_from
 from train.restore import abstract_state
@@ -36,16 +35,18 @@ def init_or_restore(
         UserError: the checkpoint was made with another model, set or class count, or
             none can be read.
     """
+    like = abstract_state(
+        model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
+    )
     steps = checkpoints.steps()
     if not steps:
         # One program of its own: initialising op by op takes far longer.
         init = jax.jit(
             lambda: init_state(model, optimizer, config.seed),
-            out_shardings=replicated(mesh),
+            out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
         )
         return start_from(config, init, mesh), 0
     damaged: list[DamagedCheckpointError] = []
-    like = abstract_state(model, optimizer, mesh)
     for step in reversed(steps):
         try:
             check_fits(checkpoints, step, config, classes)

@@ -8,6 +8,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
+
+from train.mesh import replicated, split_largest
 
 
 @flax.struct.dataclass
@@ -35,6 +38,18 @@ class TrainState:
         """This state, or where the condition holds the other one, at this step."""
         chosen = jax.tree.map(partial(jnp.where, condition), other, self)
         return chosen.replace(step=self.step)
+
+
+def state_sharding(shapes: TrainState, mesh: Mesh, *, shard_optimizer: bool) -> Any:
+    """Where each array of a state lives: on every device.
+
+    With `shard_optimizer` each device keeps its part of the optimiser's state, and
+    makes that part of the update.
+    """
+    placed = jax.tree.map(lambda _: replicated(mesh), shapes)
+    if not shard_optimizer:
+        return placed
+    return placed.replace(opt_state=split_largest(shapes.opt_state, mesh))
 
 
 @jax.jit

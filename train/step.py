@@ -1,7 +1,6 @@
 """One update of the state from one global batch."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -11,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from train.losses import PixelMean, segmentation_loss
+from train.accumulation import value_and_mean_gradient
 from train.mesh import batch_sharding, replicated
-from train.metrics import confusion_matrix
-from train.preprocess import normalize_images
-from train.state import TrainState, all_finite
+from train.objective import Objective, make_objective
+from train.state import TrainState, all_finite, init_state, state_sharding
 
 
 @flax.struct.dataclass
@@ -38,12 +37,11 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,
-    auxiliary_weight: float = 0.4,
-    pixel_mean: PixelMean = "all",
-    ohem_threshold: float | None = None,
-    ohem_min_kept: int = 0,
+    accumulation: int = 1,
     skip_non_finite: bool = False,
     seed: int = 0,
+    placed: Any = None,
+    **objective: Any,
 ) -> TrainStep:
     """Compile-once `(state, batch) -> (state, metrics)`; the old state is donated.
 
@@ -51,75 +49,73 @@ def make_train_step(
     same on all devices. The program is that of the whole batch, so batch
     statistics, μ⁰ and gradients are global by construction.
 
-    The loss of a model with an auxiliary head is `main + auxiliary_weight · auxiliary`,
-    each as `segmentation_loss`; with a weight of zero that head is left out.
-
-    With `skip_non_finite` an update that is not finite changes nothing but the number
-    of steps made.
+    Args:
+        model, optimizer: of the state.
+        mesh: of state and batch.
+        accumulation: pieces of the batch, one after the other; see
+            `value_and_mean_gradient`.
+        skip_non_finite: an update that is not finite changes nothing but the number
+            of steps made.
+        seed: of dropout.
+        placed: sharding of each array of the state; None: replicated.
+        **objective: options of `make_objective`.
     """
-    auxiliary = getattr(model, "auxiliary_head", None) is not None
-    auxiliary = auxiliary and auxiliary_weight > 0
-    loss_of = partial(
-        segmentation_loss,
-        pixel_mean=pixel_mean,
-        ohem_threshold=ohem_threshold,
-        ohem_min_kept=ohem_min_kept,
-    )
+    loss_fn: Objective = make_objective(model, mesh, **objective)
 
     def train_step(
         state: TrainState, batch: dict[str, Array]
     ) -> tuple[TrainState, StepMetrics]:
-        images = normalize_images(batch["image"], batch["mask"])
-        dropout = jax.random.fold_in(jax.random.key(seed), state.step)
-
-        def loss_fn(params: Any) -> tuple[Array, tuple[Array, Any]]:
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            outputs, batch_stats = forward(
-                model, variables, images, dropout, auxiliary=auxiliary
-            )
-            losses = [loss_of(logits, batch["label"]) for logits in outputs]
-            loss = losses[0] + auxiliary_weight * sum(losses[1:])
-            return loss, (outputs[0], batch_stats)
-
-        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (logits, batch_stats)), gradients = value_and_grad(state.params)
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        (loss, seen), gradients = value_and_mean_gradient(
+            loss_fn, state.params, state.batch_stats, batch, key, accumulation, mesh
+        )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         norm = optax.tree.norm(gradients)
         after = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
+            batch_stats=seen.batch_stats,
             opt_state=opt_state,
         )
         skipped: Array | bool = False
         if skip_non_finite:
             skipped = ~(jnp.isfinite(loss) & jnp.isfinite(norm) & all_finite(after))
             after = after.unless(skipped, state)
-        confusion = confusion_matrix(
-            batch["label"], jnp.argmax(logits, axis=-1), logits.shape[-1]
-        )
-        return after, StepMetrics(loss, norm, confusion, jnp.asarray(skipped))
+        return after, StepMetrics(loss, norm, seen.confusion, jnp.asarray(skipped))
 
     everywhere = replicated(mesh)
+    held = everywhere if placed is None else placed
     return jax.jit(
         train_step,
-        in_shardings=(everywhere, batch_sharding(mesh)),
-        out_shardings=everywhere,
+        in_shardings=(held, batch_sharding(mesh)),
+        out_shardings=(held, everywhere),
         donate_argnums=0,
     )
 
 
-def forward(
-    model: nn.Module, variables: Any, images: Array, dropout: Array, *, auxiliary: bool
-) -> tuple[tuple[Array, ...], Any]:
-    """Logits in training, with `auxiliary` those of that head too, and statistics."""
-    options: dict[str, Any] = {"auxiliary": True} if auxiliary else {}
-    outputs, updates = model.apply(
-        variables,
-        images,
-        train=True,
-        mutable=["batch_stats"],
-        rngs={"dropout": dropout},
-        **options,
+def configured_step(
+    config: ConfigDict,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> TrainStep:
+    """The training step of a config."""
+    placed = None
+    if config.mesh.shard_optimizer:
+        shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0))
+        placed = state_sharding(shapes, mesh, shard_optimizer=True)
+    return make_train_step(
+        model,
+        optimizer,
+        mesh,
+        accumulation=config.optimizer.accumulation,
+        skip_non_finite=config.non_finite == "skip",
+        seed=config.seed,
+        placed=placed,
+        auxiliary_weight=config.optimizer.auxiliary_weight,
+        pixel_mean=config.optimizer.pixel_mean,
+        ohem_threshold=config.optimizer.ohem_threshold,
+        ohem_min_kept=config.optimizer.ohem_min_kept,
+        norm_groups=config.optimizer.norm_groups,
+        crop_rows=config.data.crop_size[0] if mesh.shape["space"] > 1 else None,
     )
-    return outputs if auxiliary else (outputs,), updates["batch_stats"]

@@ -17,7 +17,7 @@ from train.evaluate import (
     predict_images,
     predict_options,
 )
-from train.mesh import check_batch_size
+from train.mesh import check_batch_size, row_multiple
 from train.metrics import Scores, scores
 from train.pictures import colorize, panel
 
@@ -58,6 +58,7 @@ class Validation:
         self._batching = {
             "batch_size": options.batch_size,
             "canvas_multiple": options.canvas_multiple,
+            "row_multiple": row_multiple(stride, mesh),
         }
 
     def _blank(self, index: int) -> dict[str, np.ndarray]:

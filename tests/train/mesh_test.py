@@ -16,7 +16,7 @@ from train.mesh import (
 
 def test_the_mesh_holds_every_device():
     mesh = make_mesh()
-    assert mesh.axis_names == ("data",)
+    assert dict(mesh.shape) == {"data": 8, "space": 1}
     assert set(mesh.devices.flat) == set(jax.devices())
     assert mesh.devices.size == 8
 

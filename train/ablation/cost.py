@@ -3,9 +3,10 @@
 import jax
 from ml_collections import ConfigDict
 
+from train.memory import peak_memory
 from train.model import build_model
 from train.profile.counts import count
-from train.profile.programs import peak_memory, training_program
+from train.profile.programs import training_program
 
 
 def costs(config: ConfigDict, num_classes: int) -> dict[str, int]:
@@ -23,5 +24,5 @@ def costs(config: ConfigDict, num_classes: int) -> dict[str, int]:
     program = training_program(model, size, config.batch_size, device)
     return {
         "multiply_adds": count(model, size, batch=1).multiply_adds.total,
-        "training_memory": peak_memory(program),
+        "training_memory": peak_memory(program.compiled),
     }

@@ -24,9 +24,9 @@ from train.ablation.sweep import IterationSweep
 from train.config import from_json, to_json
 from train.errors import Preempted, UserError
 from train.loop import Training
-from train.mesh import make_mesh
 from train.metrics import Scores
 from train.model import build_model
+from train.partition import configured_mesh
 from train.state import TrainState
 from train.validation import Validation
 
@@ -114,7 +114,9 @@ def evaluations(
         return [as_json(scores, names)]
     config, dataset = training.config, training.dataset
     sweep = IterationSweep(build_model(config.model, dataset.num_classes))
-    validation = Validation(config, dataset, cast(Segmenter, sweep), make_mesh())
+    validation = Validation(
+        config, dataset, cast(Segmenter, sweep), configured_mesh(config)
+    )
     return [
         {
             "eval_iters": iters,

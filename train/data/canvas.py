@@ -22,28 +22,42 @@ class CanvasBatch:
     indices: tuple[int, ...]
 
 
-def canvas_shape(size: Sequence[int], multiple: int) -> tuple[int, int]:
+def canvas_shape(
+    size: Sequence[int], multiple: int, row_multiple: int = 1
+) -> tuple[int, int]:
     """The smallest sides `multiple·k + 1` that hold `size`.
+
+    The height is then rounded up to what `row_multiple` divides.
 
     Example:
         >>> canvas_shape((375, 500), 128)
         (385, 513)
+        >>> canvas_shape((375, 500), 128, row_multiple=32)
+        (416, 513)
     """
     height, width = (max(int(np.ceil((n - 1) / multiple)), 1) for n in size)
-    return height * multiple + 1, width * multiple + 1
+    return round_up(height * multiple + 1, row_multiple), width * multiple + 1
 
 
-def plan(sizes: np.ndarray, multiple: int, batch_size: int) -> list[CanvasBatch]:
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple that is not below a length."""
+    return -(-length // multiple) * multiple
+
+
+def plan(
+    sizes: np.ndarray, multiple: int, batch_size: int, row_multiple: int = 1
+) -> list[CanvasBatch]:
     """Batches that cover every image once, grouped by canvas, in a fixed order.
 
     Args:
         sizes: (num_images, 2), height and width.
         multiple: granularity of the canvases.
         batch_size: examples of a batch over all processes.
+        row_multiple: see `canvas_shape`.
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for index, size in enumerate(sizes):
-        groups.setdefault(canvas_shape(size, multiple), []).append(index)
+        groups.setdefault(canvas_shape(size, multiple, row_multiple), []).append(index)
     batches = []
     for shape, indices in sorted(groups.items()):
         indices += [-1] * (-len(indices) % batch_size)

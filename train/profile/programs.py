@@ -1,10 +1,9 @@
 """Compiled programs of a network, the memory that they need, and their times."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -15,6 +14,7 @@ from jax.stages import Compiled
 
 from ema_jax import Segmenter
 from train.errors import UserError
+from train.memory import attempt, free_memory, peak_memory
 from train.mesh import make_mesh
 from train.model import frozen_parameters
 from train.optimizer import poly_schedule, sgd
@@ -24,7 +24,6 @@ from train.state import init_state
 from train.step import make_train_step
 
 DOES_NOT_FIT = "does not fit"
-Result = TypeVar("Result")
 
 
 class Program(NamedTuple):
@@ -79,30 +78,9 @@ def training_program(
     return Program(compiled, (state, images))
 
 
-def attempt(function: Callable[..., Result], *args: Any) -> Result | None:
-    """`function(*args)`, or None where the device has too little memory for it."""
-    try:
-        return function(*args)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return None
-
-
-def peak_memory(program: Program) -> int:
-    """Bytes of arguments, results and temporary arrays, as the compiler laid them out.
-
-    An argument that is donated to a result counts once.
-    """
-    plan: Any = program.compiled.memory_analysis()
-    parts = ("argument", "output", "temp")
-    total = sum(getattr(plan, f"{part}_size_in_bytes") for part in parts)
-    return total - plan.alias_size_in_bytes
-
-
 def memory_cell(program: Program | None) -> Value:
     """`peak_memory`, for a table."""
-    return DOES_NOT_FIT if program is None else peak_memory(program)
+    return DOES_NOT_FIT if program is None else peak_memory(program.compiled)
 
 
 def latency_cells(latency: Latency | None) -> dict[str, Value]:
@@ -119,25 +97,12 @@ def latencies(
     """Times of those of the programs that fit into the memory, measured in turns."""
     samplers = {}
     for name, program in programs.items():
-        if peak_memory(program) < free_memory(device):
+        if peak_memory(program.compiled) < free_memory(device):
             arrays = random_arrays(program.shapes, device)
             sampler = attempt(make_sampler, partial(program.compiled, *arrays))
             if sampler is not None:
                 samplers[name] = sampler
     return interleaved(samplers, runs)
-
-
-def free_memory(device: jax.Device) -> float:
-    """Bytes that a program can still have; infinite where nobody says."""
-    statistics = device.memory_stats()
-    if statistics and "bytes_limit" in statistics:
-        return statistics["bytes_limit"] - statistics["bytes_in_use"]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return math.inf
-    [available] = [line for line in lines if line.startswith("MemAvailable:")]
-    return int(available.split()[1]) * 1024
 
 
 def random_arrays(shapes: Any, device: jax.Device) -> Any:

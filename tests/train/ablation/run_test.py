@@ -4,7 +4,6 @@ import contextlib
 import json
 import subprocess
 import sys
-from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ema_jax import MODELS, EMANet
+from ema_jax import MODELS
+from tests.micro import MICRO
 from train.ablation import run
 from train.ablation.command import ROOT, environment
 from train.ablation.sweep import IterationSweep
@@ -21,16 +21,6 @@ from train.divergence import Divergence
 from train.errors import Preempted, UserError
 from train.loop import Training
 from train.mesh import make_mesh
-
-MICRO = partial(
-    EMANet,
-    stage_sizes=(1, 1, 1, 1),
-    width=4,
-    stem_width=4,
-    channels=8,
-    hidden_channels=8,
-    num_bases=4,
-)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +61,7 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "micro", MICRO)
     one_device = make_mesh(jax.devices()[:1])
     for module in ("train.loop", "train.ablation.run"):
-        monkeypatch.setattr(f"{module}.make_mesh", lambda: one_device)
+        monkeypatch.setattr(f"{module}.configured_mesh", lambda config: one_device)
     evaluated, evaluate = [], Training.evaluate
 
     def note(self, step, state):

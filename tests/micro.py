@@ -1,0 +1,63 @@
+"""`main.py` with two more models, which compile in seconds."""
+
+import sys
+from functools import partial
+
+import flax.linen as nn
+from jax import Array
+
+from ema_jax import EMAU, MODELS, EMANet, Segmenter
+from ema_jax.heads import ContextHead
+from ema_jax.layers import ConvBN, subsample_mask
+from ema_jax.resnet import Features
+
+MICRO = partial(
+    EMANet,
+    stage_sizes=(1, 1, 1, 1),
+    width=4,
+    stem_width=4,
+    channels=8,
+    hidden_channels=8,
+    num_bases=4,
+)
+"""EMANet, as narrow as can be."""
+
+
+class ThreeConvolutions(nn.Module):
+    """In the place of a ResNet."""
+
+    bn_decay: float
+    output_stride: int = 8
+
+    @nn.compact
+    def __call__(
+        self, x: Array, *, train: bool, mask: Array | None = None
+    ) -> tuple[Features, ...]:
+        """(B, H, W, 3) to (B, ⌈H/8⌉, ⌈W/8⌉, 8)."""
+        for i in range(3):
+            conv = ConvBN(8, 3, 2, bn_decay=self.bn_decay, name=f"conv{i}")
+            x = conv(x, train=train, mask=mask)
+            mask = subsample_mask(mask, 2)
+        return (Features(x, mask),)
+
+
+def NANO(num_classes: int, bn_decay: float = 0.9, **_: object) -> Segmenter:  # noqa: N802
+    """The head of EMANet on three convolutions; other options are not looked at."""
+    return Segmenter(
+        ThreeConvolutions(bn_decay),
+        ContextHead(
+            EMAU(num_bases=4, bn_decay=bn_decay),
+            num_classes,
+            channels=8,
+            hidden_channels=8,
+            bn_decay=bn_decay,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    import main
+    from train.distributed import end
+
+    MODELS.update(micro=MICRO, nano=NANO)
+    end(lambda: main.main(sys.argv[1:]))
