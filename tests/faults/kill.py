@@ -164,7 +164,7 @@ def main() -> None:
     given = options.parse_args()
     random.seed(given.seed)
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab(Path(name))
+        lab = Lab(Path(name), model="emanet_tiny")
         two = given.kills * 2 // 5
         campaign(lab, Path(name), 1, given.steps, given.kills - two)
         campaign(lab, Path(name), 2, given.steps, two)

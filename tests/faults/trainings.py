@@ -17,10 +17,10 @@ import numpy as np
 from orbax.checkpoint import PyTreeCheckpointer, RestoreArgs
 from tensorboardX.proto import event_pb2
 
-REPOSITORY = Path(__file__).parents[2]
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""Programs that run for seconds need not take a minute to compile."""
+from ema_jax import MODELS
+from tests.quick import FLAGS
 
+REPOSITORY = Path(__file__).parents[2]
 CONFIG = """
 from configs import shapes
 
@@ -29,6 +29,7 @@ def get_config():
     config.num_steps = 20
     config.batch_size = 8
     config.log_every = 1
+    config.model.name = {model!r}
     config.data.name = "folder"
     config.data.root = {root!r}
     config.data.data_dir = {records!r}
@@ -97,9 +98,13 @@ class Run:
 
 @dataclass
 class Lab:
-    """A folder with data, a config and compiled programs; `start` trains there."""
+    """A folder with data, a config and compiled programs; `start` trains there.
+
+    The model "nano" is that of `tests/micro.py`.
+    """
 
     folder: Path
+    model: str = "nano"
     starts: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -107,7 +112,9 @@ class Lab:
         self.config = self.folder / "config.py"
         self.config.write_text(
             CONFIG.format(
-                root=str(self.folder / "data"), records=str(self.folder / "records")
+                model=self.model,
+                root=str(self.folder / "data"),
+                records=str(self.folder / "records"),
             )
         )
 
@@ -125,14 +132,17 @@ class Lab:
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
             "PYTHONFAULTHANDLER": "1",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
+            "XLA_FLAGS": " ".join(
+                [f"--xla_force_host_platform_device_count={devices}", *FLAGS]
+            ),
             "PYTHONPATH": str(REPOSITORY),
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         run = Run([], [])
         for index in range(processes):
-            command = [sys.executable, str(REPOSITORY / "main.py"), "train"]
+            program = "main.py" if self.model in MODELS else "tests/micro.py"
+            command = [sys.executable, str(REPOSITORY / program), "train"]
             command += ["--config", str(self.config), "--workdir", str(workdir)]
             command += [f"--config.{override}" for override in overrides]
             if processes > 1:

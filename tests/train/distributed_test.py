@@ -108,7 +108,7 @@ def test_two_processes_of_four_devices_equal_one_device(lab, tmp_path):
         np.concatenate([tree[name].ravel() for name in state if "trace" in name])
         for tree in (state, other)
     )
-    assert np.linalg.norm(others - momentum) < 1e-2 * np.linalg.norm(momentum)
+    assert np.linalg.norm(others - momentum) < 3e-2 * np.linalg.norm(momentum)
 
 
 def test_sigterm_on_one_process_saves_all_and_the_other_count_goes_on(lab, tmp_path):

@@ -6,7 +6,9 @@ import signal
 import jax
 import pytest
 
+from ema_jax import MODELS
 from tests.faults.trainings import Lab, scalars
+from tests.micro import NANO
 from train import loop
 from train.config import load_config
 from train.errors import Preempted
@@ -39,10 +41,11 @@ def compiled_programs(tmp_path):
 def train(config, monkeypatch):
     """train(workdir, devices, last): SIGTERM comes during the step `last`."""
     step = Report.step
+    monkeypatch.setitem(MODELS, "nano", NANO)
 
     def run(workdir, devices, last=None):
         mesh = make_mesh(jax.devices()[:devices])
-        monkeypatch.setattr(loop, "make_mesh", lambda: mesh)
+        monkeypatch.setattr(loop, "configured_mesh", lambda config: mesh)
 
         def send(report, metrics):
             step(report, metrics)
