@@ -1,6 +1,8 @@
 # make train   installs, and trains the embedded data set
 # make test    installs, and runs the tests
 # make faults  installs, and kills small trainings at random moments; takes long
+# make aot     compiles the trainings of VOC for 16 TPU chips, with no TPU; takes long,
+#              and needs the extra: .venv/bin/pip install "jax[tpu]"
 # make check   installs, and runs the linters and the type checker
 # Another interpreter: make test PYTHON=python3.12
 
@@ -8,8 +10,9 @@ PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 WORKDIR ?= runs/shapes
+TOPOLOGY ?= v5e:4x4
 
-.PHONY: train test faults check format lock clean
+.PHONY: train test faults aot check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
@@ -19,6 +22,11 @@ test: $(VENV)/installed
 
 faults: $(VENV)/installed
 	$(BIN)/python tests/faults/kill.py
+
+# More options: make aot AOT="--batch_per_chip 4 --config.model.dtype=bfloat16"
+aot: $(VENV)/installed
+	for name in voc_r50 voc_r101 voc_r152; do $(BIN)/python main.py aot \
+	  --topology $(TOPOLOGY) --config configs/$$name.py $(AOT) || exit 1; done
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

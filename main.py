@@ -10,6 +10,7 @@ from absl import logging as absl_logging
 from train.commands import (
     load,
     run_ablate,
+    run_aot,
     run_convert,
     run_evaluate,
     run_predict,
@@ -70,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
         add_cluster_options(command)
 
     add_profile_options(add("profile", "print what the networks cost"))
+    add_aot_options(
+        add("aot", "compile a training for TPUs that are not there", OVERRIDES)
+    )
 
     convert = add("convert", "write weights as safetensors, by the released names")
     convert.add_argument("source", help="a .pth, .pt or .safetensors, or a workdir")
@@ -133,6 +137,19 @@ def add_profile_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_aot_options(command: argparse.ArgumentParser) -> None:
+    """For which TPUs, and what the config leaves open."""
+    command.add_argument("--topology", required=True, help="such as v5e:4x4")
+    command.add_argument("--config", required=True, help="such as configs/voc_r101.py")
+    for option, text in {
+        "batch_per_chip": "images of an update on each chip; sets config.batch_size",
+        "num_classes": "default: of the data set, and 21 for a folder",
+        "output": "folder for the tables as text, CSV and Markdown",
+        "hlo": "file for the compiled program as text",
+    }.items():
+        command.add_argument(f"--{option}", help=text)
+
+
 def log_to_stderr() -> None:
     """Show our own log lines as they are, and nothing of the libraries'."""
     log = logging.getLogger("ema_jax")
@@ -150,6 +167,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         return run_train(options.config, options.workdir, overrides)
     if options.command == "ablate":
         return run_ablate(options.config, options.workdir, overrides, options.jobs)
+    if options.command == "aot":
+        return run_aot(options, overrides)
     if options.command in ("convert", "profile") and overrides:
         command = options.command
         raise UserError(f"{overrides[0]} is no option of {command}; see --help")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import jax
 from etils import epath
 
-from train.ablation.command import ablate
 from train.config import load_config
 from train.convert import convert, save_weights
 from train.data import open_dataset
@@ -14,7 +13,6 @@ from train.errors import UserError
 from train.loop import train
 from train.metrics import table
 from train.predict import predict
-from train.profile.command import profile
 from train.restore import Trained, load_trained, load_weights
 from train.validation import Validation
 
@@ -76,9 +74,20 @@ def run_convert(source: str, output: str) -> None:
 
 def run_profile(options: Namespace) -> None:
     """Print what networks or context modules cost."""
+    from train.profile.command import profile  # loads much
+
     profile(options)
+
+
+def run_aot(options: Namespace, overrides: Sequence[str]) -> None:
+    """Print what a training would need of TPUs that are not there."""
+    from train.aot.command import aot  # loads much
+
+    aot(options, overrides)
 
 
 def run_ablate(config: str, workdir: str, overrides: Sequence[str], jobs: int) -> None:
     """Train and compare the runs of an ablation, or go on with it."""
+    from train.ablation.command import ablate  # loads much
+
     ablate(config, workdir, overrides, jobs)

@@ -1,0 +1,124 @@
+"""`main.py aot`: a training compiled for a TPU slice, and what it would cost there."""
+
+import logging
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from train.aot.chips import find_chip
+from train.aot.classes import num_classes
+from train.aot.collectives import Tally, collectives, tally
+from train.aot.compile import DoesNotFitError, compile_step, slice_devices
+from train.aot.report import measured, show
+from train.config import load_config
+from train.errors import UserError
+from train.limits import check_limits
+from train.mesh import make_mesh
+from train.profile.table import Value
+
+log = logging.getLogger("ema_jax")
+
+
+def aot(options: Any, overrides: Sequence[str]) -> None:
+    """Print what the training step of a config needs of a TPU slice.
+
+    Args:
+        options: what `main.py aot --help` lists; None where it was not given.
+        overrides: `--config.section.field=value` each.
+
+    Raises:
+        UserError: a mistake in options or config, no libtpu, or a file that cannot be
+            written.
+    """
+    config = load_config(options.config, overrides)
+    check_limits(config)
+    known = num_classes(config.data.name)
+    classes = _whole("num_classes", options.num_classes) or known
+    per_chip = _whole("batch_per_chip", options.batch_per_chip)
+    folder = None if options.output is None else _folder("output", options.output, "")
+    if options.hlo is not None:
+        _folder("hlo", options.hlo, Path(options.hlo).name)
+    mesh = make_mesh(slice_devices(options.topology), space=config.mesh.space)
+    if per_chip is not None:
+        config = _with_batch(config, per_chip, mesh)
+    name = Path(options.config).stem
+    title = describe(name, options.topology, config, classes, mesh)
+    log.info("compiling %s; this can take minutes", title)
+    chip = find_chip(options.topology)
+    row: dict[str, Value] = {
+        "config": name,
+        "topology": options.topology,
+        "chips": mesh.size,
+        "images": config.batch_size,
+        "hbm": None if chip is None else chip.memory,
+    }
+    found: dict[str, Tally] = {}
+    remarks = []
+    try:
+        compiled = compile_step(config, classes, mesh)
+    except DoesNotFitError as error:
+        row["fits"] = "no"
+        remarks = [f"does not fit: {error}"]
+    else:
+        row |= measured(compiled, chip)
+        if row["fits"] == "no":
+            remarks = ["does not fit: the compiler placed it, but the chip has less"]
+        hlo = compiled.as_text() or ""
+        found = tally(collectives(hlo))
+        if options.hlo is not None:
+            Path(options.hlo).write_text(hlo)
+    slug = options.topology.replace(":", "_")
+    show(title, row, found, remarks, folder, f"{name}_{slug}")
+
+
+def describe(
+    name: str, topology: str, config: ConfigDict, classes: int, mesh: Mesh
+) -> str:
+    """What is compiled, and by which versions."""
+    height, width = config.data.crop_size
+    devices = mesh.shape["data"]
+    return (
+        f"{name} on {topology}: {mesh.size} chips, {config.batch_size} images of "
+        f"{height} × {width} ({config.batch_size / devices:g} on each of {devices}), "
+        f"{config.model.dtype}, {classes} classes, jax {jax.__version__}, "
+        f"libtpu {_libtpu_version()}"
+    )
+
+
+def _libtpu_version() -> str:
+    try:
+        return metadata.version("libtpu")
+    except metadata.PackageNotFoundError:  # given by its path
+        return "of unknown version"
+
+
+def _with_batch(config: ConfigDict, per_chip: int, mesh: Mesh) -> ConfigDict:
+    config = config.copy_and_resolve_references().unlock()
+    config.batch_size = per_chip * mesh.shape["data"]
+    return config.lock()
+
+
+def _whole(name: str, value: str | None) -> int | None:
+    """A whole number of at least one; None where it was not given."""
+    if value is None:
+        return None
+    if not value.strip().isdecimal() or int(value) < 1:
+        raise UserError(f"--{name}={value}: give a whole number of at least 1")
+    return int(value)
+
+
+def _folder(option: str, path: str, file: str) -> Path:
+    """The folder of a file that can be written, before anything long begins."""
+    folder = Path(path).parent if file else Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--{option}={path}: no folder ({error.strerror})") from error
+    if file and Path(path).is_dir():
+        raise UserError(f"--{option}={path} is a folder; give a file")
+    return folder

@@ -1,0 +1,110 @@
+"""The training step of a config, compiled for TPUs that need not be there."""
+
+import importlib.util
+import os
+import re
+from collections.abc import Sequence
+from textwrap import shorten
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import Mesh
+from jax.stages import Compiled
+from ml_collections import ConfigDict
+
+from train.errors import UserError
+from train.partition import check_batch, crop_canvas
+from train.restore import abstract_state, build
+from train.step import configured_step
+
+EXAMPLES = "v4:2x2x1, v5e:4x4, v5e:16x16, v5p:2x2x2, v6e:4x4"
+ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",  # or libtpu waits for a server of the cloud
+    "TPU_WORKER_HOSTNAMES": "localhost",  # or it complains, of the next one too
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no device is taken, and none locked
+}
+"""What libtpu is told, where it is not told already; the slice is another matter."""
+
+_TOPOLOGY = re.compile(r"v\w+:[1-9]\d*(x[1-9]\d*){1,2}")
+
+
+class DoesNotFitError(Exception):
+    """The compiler finds no way to place a program in the memory of a chip."""
+
+
+def slice_devices(topology: str) -> Sequence[jax.Device]:
+    """The chips of a TPU slice, such as "v5e:4x4", to compile for and nothing else.
+
+    The two cores of a v4 or v5p are one device, as on the machines. To be called before
+    any use of a device: jax looks for no TPU afterwards.
+
+    Raises:
+        UserError: an unknown slice, or libtpu is not installed.
+    """
+    if _TOPOLOGY.fullmatch(topology) is None:
+        raise UserError(f"--topology={topology} is no slice; give one as {EXAMPLES}")
+    given = "TPU_LIBRARY_PATH" in os.environ
+    if not given and importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            f"--topology={topology} needs libtpu, which holds the compiler for TPUs; "
+            'pip install "ema-jax[tpu]"'
+        )
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    options = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
+    jax.config.update("jax_platforms", "cpu")
+    try:
+        return topologies.get_topology_desc(topology, "tpu", **options).devices
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        raise UserError(
+            f"--topology={topology} cannot be compiled for ({one_line(error, 200)}); "
+            f"give one as {EXAMPLES}"
+        ) from error
+
+
+def compile_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> Compiled:
+    """Compile the training step of a config, from shapes alone.
+
+    Args:
+        config: of the training.
+        num_classes: of its data.
+        mesh: of the devices that it would run on.
+
+    Raises:
+        UserError: a mistake in the config, or what the mesh does not divide.
+        DoesNotFitError: the memory of a device is too small.
+    """
+    check_batch(config, mesh)
+    model, optimizer = build(config, num_classes)
+    state = abstract_state(
+        model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
+    )
+    batch = abstract_batch(config.batch_size, crop_canvas(config, model, mesh))
+    step = configured_step(config, model, optimizer, mesh)
+    lowered = cast(Any, step).lower(state, batch)
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise DoesNotFitError(one_line(error, 300)) from error
+
+
+def abstract_batch(
+    images: int, canvas: tuple[int, int]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of what `load_batches` gives."""
+    shape = (images, *canvas)
+    return {
+        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
+        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
+    }
+
+
+def one_line(error: Exception, width: int) -> str:
+    """The message of an error, on one line of at most `width` characters."""
+    return shorten(" ".join(str(error).split()), width, placeholder=" …")
