@@ -1,0 +1,91 @@
+"""The launch pages and files say only what the program understands."""
+
+import math
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import main
+from train.config import load_config
+
+ROOT = Path(__file__).parents[1]
+LAUNCH = ROOT / "docs/launch"
+PAGES = sorted(LAUNCH.glob("*.md"))
+
+
+def blocks(page: Path) -> str:
+    """The code of a page."""
+    return "\n".join(re.findall(r"^```\n(.*?)^```", page.read_text(), re.M | re.S))
+
+
+def written(text: str) -> list[list[str]]:
+    """The arguments of each `main.py` in shell code."""
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    found = (re.search(r"main\.py ([^|&<>;']*)", line) for line in lines)
+    return [shlex.split(match[1]) for match in found if match]
+
+
+def manifest() -> tuple[dict, dict]:
+    """The Service and the Job of gke.yaml."""
+    service, job = yaml.safe_load_all((LAUNCH / "gke.yaml").read_text())
+    return service, job
+
+
+def commands() -> list[list[str]]:
+    """The arguments of every `main.py` in the pages and files."""
+    container = manifest()[1]["spec"]["template"]["spec"]["containers"][0]
+    program, script, *arguments = container["command"]
+    assert (program, script) == ("python", "main.py")
+    shell = [blocks(page) for page in PAGES] + [(LAUNCH / "slurm.sh").read_text()]
+    return [arguments, *(found for text in shell for found in written(text))]
+
+
+def test_no_command_is_overlooked():
+    script = (LAUNCH / "slurm.sh").read_text()
+    for text in [script, *map(blocks, PAGES)]:
+        assert len(written(text)) == text.count("main.py ")
+    assert len(commands()) > len(written(script)) > 0
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_commands_are_understood(arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options, overrides = main.parser().parse_known_args(arguments)
+    assert load_config(options.config, overrides)
+
+
+def test_the_job_has_a_pod_for_each_host():
+    service, job = manifest()
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    topology = pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"]
+    resources = pod["containers"][0]["resources"]
+    chips = resources["limits"]["google.com/tpu"]
+    hosts = math.prod(map(int, topology.split("x"))) // chips
+    assert spec["completions"] == spec["parallelism"] == hosts
+    assert resources["requests"] == resources["limits"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+
+
+def test_a_saved_training_is_started_again():
+    rules = manifest()[1]["spec"]["podFailurePolicy"]["rules"]
+    codes = [rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule]
+    assert codes == [[main.PREEMPTED]]
+    script = (LAUNCH / "slurm.sh").read_text()
+    assert f"$status -eq {main.PREEMPTED} " in script
+
+
+def test_bash_reads_the_script():
+    done = subprocess.run(["bash", "-n", LAUNCH / "slurm.sh"], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    for link in links:
+        assert "://" in link or (page.parent / link).exists(), link
