@@ -531,6 +531,41 @@ def test_damaged_checkpoints_alone(refused_at_once, config_file, copied):
     assert contents(copied / "checkpoints") == before
 
 
+def test_a_training_goes_on_with_rows_and_momentum_split(config_file, copied, capsys):
+    """Four groups of two devices each, after eight that had whole images."""
+    split = ("mesh.space=2", "mesh.shard_optimizer=true", "optimizer.norm_groups=4")
+    status = main.main(
+        [
+            *("train", f"--config={config_file}", f"--workdir={copied}"),
+            *(f"--config.{field}" for field in ("num_steps=5", *split)),
+        ]
+    )
+    assert status == 0
+    said = capsys.readouterr().err
+    assert f"resuming {copied} from step 3" in said
+    assert "step 5: val mIoU" in said
+    scores = []
+    for override in ("mesh.space=2", "mesh.space=1"):
+        assert (
+            main.main(["evaluate", f"--workdir={copied}", f"--config.{override}"]) == 0
+        )
+        scores.append(capsys.readouterr().out.splitlines()[1:])
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 6  # a heading, two classes, three means
+
+
+def test_a_training_that_does_not_fit(refused, config_file, copied, monkeypatch):
+    monkeypatch.setattr("train.memory.free_memory", lambda device: 8e6)
+    message = refused(
+        "train",
+        f"--config={config_file}",
+        f"--workdir={copied}",
+        "--config.num_steps=5",
+    )
+    assert message.startswith("the training step needs 0.0")
+    assert "config.batch_size" in message
+
+
 def test_updates_that_are_skipped(config_file, copied, capsys):
     """From an endless one on all are: the ceiling stops, and the checkpoints stay."""
     before = contents(copied / "checkpoints")

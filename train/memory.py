@@ -75,7 +75,7 @@ def compile_to_fit(
     free = free_memory(devices[0]) / share
     if needed > free:
         raise UserError(
-            f"the training step needs {(needed + held) / GIB:.1f} GiB on each device, "
-            f"and {(free + held) / GIB:.1f} are free; {advice}"
+            f"the training step needs {(needed + held) / GIB:.3g} GiB on each device, "
+            f"and {(free + held) / GIB:.3g} are free; {advice}"
         )
     return compiled
