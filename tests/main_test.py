@@ -555,7 +555,7 @@ def test_a_training_goes_on_with_rows_and_momentum_split(config_file, copied, ca
 
 
 def test_a_training_that_does_not_fit(refused, config_file, copied, monkeypatch):
-    monkeypatch.setattr("train.memory.free_memory", lambda device: 8e6)
+    monkeypatch.setattr("train.memory.free_memory", lambda device: 8e5)
     message = refused(
         "train",
         f"--config={config_file}",
