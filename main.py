@@ -142,7 +142,8 @@ def add_aot_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--topology", required=True, help="such as v5e:4x4")
     command.add_argument("--config", required=True, help="such as configs/voc_r101.py")
     for option, text in {
-        "batch_per_chip": "images of an update on each chip; sets config.batch_size",
+        "batch_per_chip": "images of an update on each chip, or on each "
+        "config.mesh.space of them; sets config.batch_size",
         "num_classes": "default: of the data set, and 21 for a folder",
         "output": "folder for the tables as text, CSV and Markdown",
         "hlo": "file for the compiled program as text",

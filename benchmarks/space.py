@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -28,6 +27,7 @@ from train.data.canvas import place, round_up
 from train.mesh import batch_sharding, make_mesh, replicated, row_multiple
 from train.objective import forward
 from train.optimizer import poly_schedule, sgd
+from train.partition import abstract_batch
 from train.state import TrainState, init_state
 from train.step import make_train_step
 
@@ -64,12 +64,7 @@ def update_program(
 ) -> Any:
     """A compiled update from one image."""
     step: Any = make_train_step(model, OPTIMIZER, mesh, crop_rows=size[0])
-    shape = (1, *canvas(model, size, mesh))
-    batch = {
-        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
-        "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
-        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
-    }
+    batch = abstract_batch(1, canvas(model, size, mesh))
     return step.lower(jax.eval_shape(lambda: state), batch).compile()
 
 

@@ -138,8 +138,9 @@ def optimizer() -> ConfigDict:
     # this learn (None: all do), and at least so many of the batch.
     config.ohem_threshold = placeholder(float)
     config.ohem_min_kept = 100_000
-    # Pieces of the batch, taken one after the other, each with its own batch
-    # statistics: less memory, one update.
+    # Pieces of the batch, taken one after the other: less memory, one update. Each has
+    # its own batch statistics, moves the running ones and μ⁰, and has its mean of the
+    # loss; which images form a piece depends on the number of devices.
     config.accumulation = 1
     # Groups of images, each with its own batch statistics; 1: those of the whole
     # batch. With one for each device they need no exchange.
@@ -148,7 +149,7 @@ def optimizer() -> ConfigDict:
 
 
 def mesh() -> ConfigDict:
-    """How a training is split over devices; it computes the same whatever is set."""
+    """How a training is split over devices; it computes the same, up to rounding."""
     config = ConfigDict()
     # Devices over which the rows of each image are split, where one image is too large
     # for one device; the images are split over the others.

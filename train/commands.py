@@ -11,6 +11,7 @@ from train.convert import convert, save_weights
 from train.data import open_dataset
 from train.errors import UserError
 from train.loop import train
+from train.mesh import make_mesh
 from train.metrics import table
 from train.predict import predict
 from train.restore import Trained, load_trained, load_weights
@@ -67,7 +68,7 @@ def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
 def run_convert(source: str, output: str) -> None:
     """Write foreign weights, or a workdir's best checkpoint, as safetensors."""
     if epath.Path(source).is_dir():
-        print(save_weights(load_trained(source).variables, output))
+        print(save_weights(load_trained(source, mesh=make_mesh()).variables, output))
     else:
         print(convert(source, output))
 

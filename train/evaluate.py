@@ -17,7 +17,13 @@ from train.data.access import Batch, RandomAccess
 from train.data.canvas import CanvasBatch, canvas_batches, plan
 from train.errors import UserError
 from train.inference import at_scale, sliding_window, whole_image
-from train.mesh import batch_sharding, image_sharding, replicated, to_devices
+from train.mesh import (
+    batch_sharding,
+    image_sharding,
+    replicated,
+    row_multiple,
+    to_devices,
+)
 from train.metrics import confusion_matrix
 from train.preprocess import normalize_images
 
@@ -50,12 +56,14 @@ def make_predict_step(
     logits_fn = whole_image(model)
     if window is not None:
         logits_fn = sliding_window(logits_fn, window)
-    rows = batch_sharding(mesh)
+    rows, multiple = batch_sharding(mesh), row_multiple(stride, mesh)
 
     def compile_scale(scale: float) -> Callable[..., Array]:
         scaled = logits_fn
         if flip or scale != 1:
-            scaled = at_scale(logits_fn, stride, scale, flip=flip)
+            scaled = at_scale(
+                logits_fn, stride, scale, flip=flip, row_multiple=multiple
+            )
 
         def step(variables: dict, images: Array, mask: Array) -> Array:
             return scaled(variables, normalize_images(images, mask), sizes_of(mask))

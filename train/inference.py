@@ -13,6 +13,7 @@ from jax import Array, lax, vmap
 
 from ema_jax import Segmenter
 from ema_jax.resize import resize_each
+from train.data.canvas import round_up
 
 LogitsFn = Callable[[Any, Array, Array], Array]
 """(variables, normalised images (B, H, W, 3), sizes (B, 2)) -> logits (B, H, W, C)."""
@@ -43,17 +44,25 @@ def whole_image(model: Segmenter) -> LogitsFn:
     return logits
 
 
-def at_scale(logits_fn: LogitsFn, stride: int, scale: float, *, flip: bool) -> LogitsFn:
+def at_scale(
+    logits_fn: LogitsFn,
+    stride: int,
+    scale: float,
+    *,
+    flip: bool,
+    row_multiple: int = 1,
+) -> LogitsFn:
     """Logits of the image scaled by `scale`, brought back to its size.
 
     With `flip`, the sum of those of the image and of its mirror image. The sum over
-    several scales is multi-scale evaluation.
+    several scales is multi-scale evaluation. `row_multiple` divides the rows of the
+    scaled canvas.
     """
 
     def logits(variables: Any, images: Array, sizes: Array) -> Array:
         height, width = images.shape[1:3]
         shape = (
-            scaled_length(height, scale, stride),
+            round_up(scaled_length(height, scale, stride), row_multiple),
             scaled_length(width, scale, stride),
         )
         new_sizes = jnp.where(

@@ -91,10 +91,15 @@ LIMITS: dict[str, Limit] = {
 """Field to a test of its value, and the words for what passes."""
 
 
-def check_limits(config: ConfigDict) -> None:
-    """Raise a UserError that names the first field whose value cannot be used."""
+def check_limits(config: ConfigDict, *, complete: bool = True) -> None:
+    """Raise a UserError that names the first field whose value cannot be used.
+
+    Or, of a config that must be `complete`, the first that is missing.
+    """
     present = set(field_names(config))
     for name, (allows, words) in LIMITS.items():
+        if name not in present and not complete:
+            continue
         if name not in present:
             raise UserError(
                 f"config.{name} is missing; begin the config with "

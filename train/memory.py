@@ -19,9 +19,14 @@ def attempt(function: Callable[..., Result], *args: Any) -> Result | None:
     try:
         return function(*args)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not exhausted(error):
             raise
         return None
+
+
+def exhausted(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether a device, or the compiler for it, has found too little memory."""
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def peak_memory(compiled: Compiled) -> int:

@@ -82,8 +82,10 @@ def check_batch_size(batch_size: int, mesh: Mesh, field: str, pieces: int = 1) -
     if batch_size < 1 or batch_size % parts:
         nearest = max(1, round(batch_size / parts)) * parts
         each = f"{pieces} pieces on each of " if pieces > 1 else ""
+        space = mesh.shape["space"]
+        units = "devices" if space == 1 else f"groups of {space} devices"
         raise UserError(
-            f"{field}={batch_size} cannot be divided over {each}{devices} devices; "
+            f"{field}={batch_size} cannot be divided over {each}{devices} {units}; "
             f"use a multiple of {parts}, such as {nearest}"
         )
 

@@ -1,5 +1,7 @@
 """How a config splits its images over the devices, and what does not divide."""
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
@@ -23,21 +25,39 @@ def check_batch(config: ConfigDict, mesh: Mesh) -> None:
             f"config.optimizer.norm_groups={groups} does not divide the {images} "
             "images that are normalised together; give a divisor of them"
         )
+    if groups > 1 and config.model.renormalize_average:
+        raise UserError(
+            f"config.optimizer.norm_groups={groups} takes the mean of each group's "
+            "bases, which config.model.renormalize_average=True cannot keep at length "
+            "one; set one of them only"
+        )
 
 
 def crop_canvas(config: ConfigDict, model: Segmenter, mesh: Mesh) -> tuple[int, int]:
     """Height and width of the arrays that hold the crops, whose rows devices divide.
 
     Raises:
-        UserError: crops of another height than `stride·k + 1`, on a larger canvas.
+        UserError: crops to be split whose sides are not `stride·k + 1`.
     """
     height, width = config.data.crop_size
     stride = model.backbone.output_stride
-    rows = round_up(height, row_multiple(stride, mesh))
-    if rows != height and height % stride != 1:
+    if mesh.shape["space"] > 1 and {height % stride, width % stride} != {1}:
+        near = tuple(side // stride * stride + 1 for side in (height, width))
         raise UserError(
             f"config.data.crop_size={(height, width)} cannot be split over "
             f"config.mesh.space={config.mesh.space} devices at output stride {stride}; "
-            f"give a height of {stride}k+1, such as {height // stride * stride + 1}"
+            f"give sides of {stride}k+1, such as {near}"
         )
-    return rows, width
+    return round_up(height, row_multiple(stride, mesh)), width
+
+
+def abstract_batch(
+    images: int, canvas: tuple[int, int]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of what `load_batches` gives."""
+    shape = (images, *canvas)
+    return {
+        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
+        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
+    }

@@ -116,7 +116,10 @@ class Trained:
 
 
 def load_trained(
-    workdir: str, which: str = "best", overrides: Sequence[str] = ()
+    workdir: str,
+    which: str = "best",
+    overrides: Sequence[str] = (),
+    mesh: Mesh | None = None,
 ) -> Trained:
     """The network of a workdir's checkpoint: "best", "last" or a step.
 
@@ -124,6 +127,7 @@ def load_trained(
         workdir: of the training.
         which: checkpoint.
         overrides: `--config.section.field=value` each, of the config it was made with.
+        mesh: to place it on; None: that of the config.
 
     Raises:
         UserError: no such workdir or checkpoint, or a mistake in an override.
@@ -140,7 +144,7 @@ def load_trained(
         config = _overridden(saved_config, overrides)
         classes = Classes.from_json(described)
         model, optimizer = build(saved_config, len(classes.names))
-        mesh = configured_mesh(config)
+        mesh = mesh or configured_mesh(config)
         state, _ = checkpoints.restore(step, abstract_state(model, optimizer, mesh))
     finally:
         checkpoints.close()
@@ -163,7 +167,7 @@ def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     config = config.copy_and_resolve_references().unlock()
     for override in overrides:
         apply_override(config, override)
-    check_limits(config.lock())
+    check_limits(config.lock(), complete=False)  # it may be older than a field
     return config
 
 

@@ -45,9 +45,9 @@ def make_train_step(
 ) -> TrainStep:
     """Compile-once `(state, batch) -> (state, metrics)`; the old state is donated.
 
-    The batch {"image", "label", "mask"} is split over the mesh and the state is the
-    same on all devices. The program is that of the whole batch, so batch
-    statistics, μ⁰ and gradients are global by construction.
+    The batch {"image", "label", "mask"} is split over the mesh. The program is that of
+    the whole batch, so batch statistics, μ⁰ and gradients are global by construction,
+    unless `accumulation` or `norm_groups` say otherwise.
 
     Args:
         model, optimizer: of the state.
@@ -115,7 +115,7 @@ def configured_step(
         auxiliary_weight=config.optimizer.auxiliary_weight,
         pixel_mean=config.optimizer.pixel_mean,
         ohem_threshold=config.optimizer.ohem_threshold,
-        ohem_min_kept=config.optimizer.ohem_min_kept,
+        ohem_min_kept=config.optimizer.ohem_min_kept // config.optimizer.accumulation,
         norm_groups=config.optimizer.norm_groups,
         crop_rows=config.data.crop_size[0] if mesh.shape["space"] > 1 else None,
     )

@@ -49,15 +49,15 @@ def test_rows_that_the_devices_divide(side, stride, space, rows):
     assert rows % (stride * space) == 0 or space == 1
 
 
-def test_crops_without_aligned_corners():
-    given = config(data__crop_size=(500, 513), mesh__space=4)
+@pytest.mark.parametrize("size", [(500, 513), (512, 512), (513, 512)])
+def test_crops_without_aligned_corners(size):
+    """Their logits would not be those of a device that has the whole crop."""
+    given = config(data__crop_size=size, mesh__space=4)
     with pytest.raises(UserError) as error:
         crop_canvas(given, model(), make_mesh(space=4))
-    assert "config.data.crop_size=(500, 513) cannot be split" in str(error.value)
-    assert "such as 497" in str(error.value)
-    # rows that divide already need no canvas
-    even = config(data__crop_size=(512, 512), mesh__space=4)
-    assert crop_canvas(even, model(), make_mesh(space=4)) == (512, 512)
+    assert f"config.data.crop_size={size} cannot be split" in str(error.value)
+    near = tuple(side // 8 * 8 + 1 for side in size)
+    assert f"such as {near}" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,13 @@ def test_crops_without_aligned_corners():
             "config.batch_size=12 cannot be divided over 8 devices",
         ),
         ({"batch_size": 16, "optimizer__accumulation": 4}, 1, "4 pieces on each of 8"),
-        ({"batch_size": 3}, 4, "cannot be divided over 2 devices"),
+        ({"batch_size": 3}, 4, "cannot be divided over 2 groups of 4 devices"),
         ({"optimizer__norm_groups": 3}, 1, "norm_groups=3 does not divide the 16 ima"),
+        (
+            {"optimizer__norm_groups": 2, "model__renormalize_average": True},
+            1,
+            "config.model.renormalize_average=True cannot keep",
+        ),
         (
             {"optimizer__norm_groups": 16, "optimizer__accumulation": 2},
             1,

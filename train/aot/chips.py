@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-GIB = 2**30
+from train.memory import GIB
 
 
 class Chip(NamedTuple):

@@ -19,6 +19,7 @@ from train.config import load_config
 from train.errors import UserError
 from train.limits import check_limits
 from train.mesh import make_mesh
+from train.profile.output import output_folder, whole
 from train.profile.table import Value
 
 log = logging.getLogger("ema_jax")
@@ -38,13 +39,14 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
     config = load_config(options.config, overrides)
     check_limits(config)
     known = num_classes(config.data.name)
-    classes = _whole("num_classes", options.num_classes) or known
-    per_chip = _whole("batch_per_chip", options.batch_per_chip)
-    folder = None if options.output is None else _folder("output", options.output, "")
-    if options.hlo is not None:
-        _folder("hlo", options.hlo, Path(options.hlo).name)
+    classes = whole("num_classes", options.num_classes, known)
+    per_chip = whole("batch_per_chip", options.batch_per_chip, 0)
+    folder = None
+    if options.output is not None:
+        folder = output_folder("output", Path(options.output))
+    text = None if options.hlo is None else _file("hlo", Path(options.hlo))
     mesh = make_mesh(slice_devices(options.topology), space=config.mesh.space)
-    if per_chip is not None:
+    if per_chip:
         config = _with_batch(config, per_chip, mesh)
     name = Path(options.config).stem
     title = describe(name, options.topology, config, classes, mesh)
@@ -70,8 +72,8 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
             remarks = ["does not fit: the compiler placed it, but the chip has less"]
         hlo = compiled.as_text() or ""
         found = tally(collectives(hlo))
-        if options.hlo is not None:
-            Path(options.hlo).write_text(hlo)
+        if text is not None:
+            text.write_text(hlo)
     slug = options.topology.replace(":", "_")
     show(title, row, found, remarks, folder, f"{name}_{slug}")
 
@@ -103,22 +105,9 @@ def _with_batch(config: ConfigDict, per_chip: int, mesh: Mesh) -> ConfigDict:
     return config.lock()
 
 
-def _whole(name: str, value: str | None) -> int | None:
-    """A whole number of at least one; None where it was not given."""
-    if value is None:
-        return None
-    if not value.strip().isdecimal() or int(value) < 1:
-        raise UserError(f"--{name}={value}: give a whole number of at least 1")
-    return int(value)
-
-
-def _folder(option: str, path: str, file: str) -> Path:
-    """The folder of a file that can be written, before anything long begins."""
-    folder = Path(path).parent if file else Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--{option}={path}: no folder ({error.strerror})") from error
-    if file and Path(path).is_dir():
+def _file(option: str, path: Path) -> Path:
+    """A file that can be written, before anything long begins."""
+    if path.is_dir():
         raise UserError(f"--{option}={path} is a folder; give a file")
-    return folder
+    output_folder(option, path.parent)
+    return path

@@ -8,14 +8,14 @@ from textwrap import shorten
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import Mesh
 from jax.stages import Compiled
 from ml_collections import ConfigDict
 
 from train.errors import UserError
-from train.partition import check_batch, crop_canvas
+from train.memory import exhausted
+from train.partition import abstract_batch, check_batch, crop_canvas
 from train.restore import abstract_state, build
 from train.step import configured_step
 
@@ -57,12 +57,13 @@ def slice_devices(topology: str) -> Sequence[jax.Device]:
     options = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
     jax.config.update("jax_platforms", "cpu")
     try:
-        return topologies.get_topology_desc(topology, "tpu", **options).devices
+        found = topologies.get_topology_desc(topology, "tpu", **options).devices
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         raise UserError(
             f"--topology={topology} cannot be compiled for ({one_line(error, 200)}); "
             f"give one as {EXAMPLES}"
         ) from error
+    return sorted(found, key=lambda device: (device.process_index, device.id))
 
 
 def compile_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> Compiled:
@@ -88,21 +89,9 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> Compiled:
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not exhausted(error):
             raise
         raise DoesNotFitError(one_line(error, 300)) from error
-
-
-def abstract_batch(
-    images: int, canvas: tuple[int, int]
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of what `load_batches` gives."""
-    shape = (images, *canvas)
-    return {
-        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
-        "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
-        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
-    }
 
 
 def one_line(error: Exception, width: int) -> str:

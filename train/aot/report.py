@@ -10,9 +10,10 @@ from jax.stages import Compiled
 from train.aot.chips import Chip
 from train.aot.collectives import Tally
 from train.aot.cost import estimate, memory
-from train.profile.table import Column, Row, Value, comma_separated, markdown, text
-
-GIB = 2**30
+from train.memory import GIB
+from train.profile.output import Table
+from train.profile.output import show as write
+from train.profile.table import Column, Row, Value
 
 MEMORY = (
     Column("config", "GiB of a chip"),
@@ -74,24 +75,12 @@ def show(
         folder: to write to; None: only print.
         name: of the files.
     """
-    tables: list[tuple[Sequence[Column], Sequence[Row]]] = [(MEMORY, [row])]
+    tables: list[Table] = [(MEMORY, [row])]
     if found:
         kinds = [{"kind": kind, **asdict(t)} for kind, t in found.items()]
         tables += [(WORK, [row]), (COLLECTIVES, kinds)]
-    parts = [*remarks, NOTES] if found else remarks
-    printed = "\n\n".join([title, *(text(*table) for table in tables), *parts])
-    print(printed)
-    if folder is None:
-        return
-    page = "\n\n".join([title, *(markdown(*table) for table in tables), *parts])
-    contents = {
-        "txt": printed + "\n",
-        "md": page + "\n",
-        "csv": comma_separated([{**row, **_flat(found)}]),
-    }
-    for suffix, content in contents.items():
-        (folder / f"{name}.{suffix}").write_text(content)
-    print(f"\nwritten to {folder}")
+    notes = [*remarks, NOTES] if found else remarks
+    write(title, tables, notes, folder, name, [{**row, **_flat(found)}])
 
 
 def _flat(found: Mapping[str, Tally]) -> dict[str, Value]:

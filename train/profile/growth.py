@@ -12,10 +12,10 @@ from jax.typing import DTypeLike
 
 from ema_jax import EMAU
 from ema_jax.context import CONTEXTS, NonLocal
+from train.memory import attempt
 from train.profile.macs import multiply_adds
 from train.profile.programs import (
     Program,
-    attempt,
     forward_program,
     latencies,
     latency_cells,

@@ -10,11 +10,11 @@ from jax.typing import DTypeLike
 
 from ema_jax import MODELS, Segmenter
 from train.errors import UserError
+from train.memory import attempt
 from train.names import nearest
 from train.profile.counts import Split, count
 from train.profile.programs import (
     Program,
-    attempt,
     forward_program,
     latencies,
     latency_cells,

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jax.stages import Compiled
@@ -18,6 +17,7 @@ from train.memory import attempt, free_memory, peak_memory
 from train.mesh import make_mesh
 from train.model import frozen_parameters
 from train.optimizer import poly_schedule, sgd
+from train.partition import abstract_batch
 from train.profile.latency import Latency, interleaved, make_sampler
 from train.profile.table import Value
 from train.state import init_state
@@ -68,12 +68,7 @@ def training_program(
     optimizer = sgd(poly_schedule(0.009, 30_000), frozen=frozen_parameters(model))
     step = make_train_step(model, optimizer, make_mesh([device]))
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
-    shape = (batch, size, size)
-    images = {
-        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
-        "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
-        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
-    }
+    images = abstract_batch(batch, (size, size))
     compiled = cast(Any, step).lower(state, images).compile()
     return Program(compiled, (state, images))
 

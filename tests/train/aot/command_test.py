@@ -130,8 +130,11 @@ def test_a_refusal_of_the_compiler_is_one_line(monkeypatch):
         (["--topology=v5e:4y4"], "--topology=v5e:4y4 is no slice; give one as v4:"),
         (["--batch_per_chip=0"], "--batch_per_chip=0: give a whole number of at le"),
         (["--num_classes=x"], "--num_classes=x: give a whole number of at least 1"),
-        (["--output=/dev/null/x"], "--output=/dev/null/x: no folder (Not a directory"),
-        (["--hlo=/dev/null/x"], "--hlo=/dev/null/x: no folder (File exists"),
+        (
+            ["--output=/dev/null/x"],
+            "--output: /dev/null/x cannot be written (Not a dir",
+        ),
+        (["--hlo=/dev/null/x"], "--hlo: /dev/null cannot be written (File exists"),
         (["--hlo=configs"], "--hlo=configs is a folder; give a file"),
         (["--config.data.name=voc"], "config.data.name='voc' is unknown; did you m"),
         (["--config.bach_size=3"], "config.bach_size does not exist; did you mean"),

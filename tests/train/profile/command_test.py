@@ -189,7 +189,10 @@ def test_every_context_module_grows_as_its_paper_says(monkeypatch):
         ),
         (["--dtype", "bfloat"], "--dtype=bfloat is unknown; did you mean 'bfloat16'?"),
         (["--measure", "time"], "--measure=time is unknown; there are: all, memory"),
-        (["--output", "/dev/null/x"], "--output=/dev/null/x: no folder (Not a dir"),
+        (
+            ["--output", "/dev/null/x"],
+            "--output: /dev/null/x cannot be written (Not a dir",
+        ),
         (["--sides", "3"], "--sides goes with --growth; see profile --help"),
         (["--growth", "--size", "3"], "--size is no option of --growth; see"),
         (["--growth", "--sides", "3,"], "--sides=: give a whole number of at least 1"),

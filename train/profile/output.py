@@ -1,0 +1,69 @@
+"""Options that are numbers, and tables that are printed and written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.errors import UserError
+from train.profile.table import Column, Row, comma_separated, markdown, text
+
+Table = tuple[Sequence[Column], Sequence[Row]]
+
+
+def whole(name: str, value: str | None, default: int) -> int:
+    """A whole number of at least one; the default where it was not given.
+
+    Raises:
+        UserError: another value, by the name of its option.
+    """
+    if value is None:
+        return default
+    if not value.strip().isdecimal() or int(value) < 1:
+        raise UserError(f"--{name}={value}: give a whole number of at least 1")
+    return int(value)
+
+
+def output_folder(option: str, path: Path) -> Path:
+    """The folder of an option, in which files can be written: known before any work.
+
+    Raises:
+        UserError: it cannot be made, or not written.
+    """
+    probe = path / ".writable"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"--{option}: {path} cannot be written ({error.strerror}); choose another"
+        ) from error
+    return path
+
+
+def show(
+    title: str,
+    tables: Sequence[Table],
+    notes: Sequence[str],
+    folder: Path | None,
+    name: str,
+    rows: Sequence[Row],
+) -> None:
+    """Print the tables; write them as text and Markdown, and `rows` as CSV.
+
+    Raises:
+        UserError: a file cannot be written; the tables are printed by then.
+    """
+    printed = "\n\n".join([title, *(text(*table) for table in tables), *notes])
+    print(printed)
+    if folder is None:
+        return
+    page = "\n\n".join([title, *(markdown(*table) for table in tables), *notes])
+    contents = {"txt": printed + "\n", "md": page + "\n", "csv": comma_separated(rows)}
+    try:
+        for suffix, content in contents.items():
+            (folder / f"{name}.{suffix}").write_text(content)
+    except OSError as error:
+        raise UserError(
+            f"--output={folder} cannot be written ({error.strerror}); choose another"
+        ) from error
+    print(f"\nwritten to {folder}")
