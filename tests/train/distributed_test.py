@@ -112,8 +112,14 @@ def test_two_processes_of_four_devices_equal_one_device(lab, tmp_path):
 
 
 def test_sigterm_on_one_process_saves_all_and_the_other_count_goes_on(lab, tmp_path):
-    """Where two processes stop, one of four devices goes on."""
-    run = lab.start(tmp_path, SMALL_STEPS, "num_steps=200", processes=2)
+    """Where two processes stop, one of four devices goes on.
+
+    The two have split rows and split momentum, and the one neither.
+    """
+    split = ("mesh.space=2", "mesh.shard_optimizer=true")
+    run = lab.start(
+        tmp_path, SMALL_STEPS, "num_steps=200", *split, processes=2, devices=2
+    )
     wait_for(run, tmp_path / "checkpoints/5")
     run.signal(signal.SIGTERM, process=1)
     assert run.wait(120) == [143, 143], run.said()
