@@ -566,6 +566,24 @@ def test_a_training_that_does_not_fit(refused, config_file, copied, monkeypatch)
     assert "config.batch_size" in message
 
 
+def test_a_damaged_record(refused, folder, config_file, copied, tmp_path, capsys):
+    """Bytes of one training record are lost: it stops the training, or is skipped."""
+    records = shutil.copytree(folder / "records", tmp_path / "records")
+    [path] = records.rglob("*train*")
+    data = bytearray(path.read_bytes())
+    data[10_000:10_100] = bytes(100)  # of about 8 000 for each of four
+    path.write_bytes(data)
+    command = ["train", f"--config={config_file}", f"--workdir={copied}"]
+    command += [f"--config.data.data_dir={records}", "--config.num_steps=5"]
+    message = refused(*command)
+    assert "folder/train[" in message
+    assert "the record is damaged" in message
+    assert main.main([*command, "--config.data.corrupt=skip"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("skipped, 1 of at most 10") == 1
+    assert "step 5: val mIoU" in said
+
+
 def test_updates_that_are_skipped(config_file, copied, capsys):
     """From an endless one on all are: the ceiling stops, and the checkpoints stay."""
     before = contents(copied / "checkpoints")
