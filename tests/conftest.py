@@ -19,8 +19,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 @pytest.fixture(autouse=True)
 def logger():
-    """Leaves the log as it was: a command gives it the stream of one test."""
-    log = logging.getLogger("ema_jax")
-    before = log.handlers, log.level, log.propagate
+    """Leaves the log as it is when nothing has run: a command sets it for itself."""
     yield
-    log.handlers, log.level, log.propagate = before
+    log = logging.getLogger("ema_jax")
+    log.handlers, log.level, log.propagate = [], logging.NOTSET, True

@@ -4,7 +4,6 @@
 """
 
 import csv
-import logging
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,6 @@ def get_config():
     config.axes = (("K", ("model.num_bases=4", "model.num_bases=8")),)
     return config
 """
-
-
-@pytest.fixture(autouse=True)
-def logger():
-    """Leaves the log as it was: `main` gives it the stream of one test."""
-    log = logging.getLogger("ema_jax")
-    before = log.handlers, log.level, log.propagate
-    yield
-    log.handlers, log.level, log.propagate = before
 
 
 @pytest.fixture
