@@ -80,7 +80,9 @@ def expectation(
                [0., 1.]], dtype=float32)
     """
     score = similarity(x, bases, kernel)
-    responsibilities = jax.nn.softmax(temperature * score, axis=-1)
+    # Along the rows: jaxlib 0.10 compiles the softmax of a product with bases that a
+    # batch shares wrongly for CPUs, from 16 bases on.
+    responsibilities = jax.nn.softmax(temperature * score.mT, axis=-2).mT
     if assignment == "hard":
         largest = jnp.argmax(score, axis=-1)
         nearest = jax.nn.one_hot(largest, bases.shape[-2], dtype=score.dtype)

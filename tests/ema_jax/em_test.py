@@ -55,6 +55,18 @@ def test_equals_the_float64_loop(kernel, normalization):
         assert relative_error(actual, wanted) < 1e-5
 
 
+@pytest.mark.parametrize("num_iters", [1, 2])
+@pytest.mark.parametrize("num_bases", [4, 16, 17, 32])
+def test_few_iterations_from_bases_that_a_batch_shares(num_iters, num_bases):
+    """Compiled whole, where a compiler may see that the bases are the same."""
+    x, bases = random(4, 81, 64), random(num_bases, 64, seed=1)
+    result = attention(x, bases, num_iters=num_iters)
+    for image in range(2):
+        expected = reference(x[image], bases, num_iters, 1.0, "dot", "l2")
+        for actual, wanted in zip(result, expected, strict=True):
+            assert relative_error(actual[image], wanted) < 1e-5
+
+
 @pytest.mark.parametrize("case", cases.ATTENTION, ids=lambda case: case.name)
 def test_equals_pytorch(case):
     shape = (case.batch, case.tokens, case.channels)
