@@ -80,9 +80,7 @@ def expectation(
                [0., 1.]], dtype=float32)
     """
     score = similarity(x, bases, kernel)
-    # Along the rows: jaxlib 0.10 compiles the softmax of a product with bases that a
-    # batch shares wrongly for CPUs, from 16 bases on.
-    responsibilities = jax.nn.softmax(temperature * score.mT, axis=-2).mT
+    responsibilities = softmax_over_bases(temperature * score)
     if assignment == "hard":
         largest = jnp.argmax(score, axis=-1)
         nearest = jax.nn.one_hot(largest, bases.shape[-2], dtype=score.dtype)
@@ -101,6 +99,15 @@ def similarity(x: Array, bases: Array, kernel: Kernel) -> Array:
     if kernel == "gaussian":
         score -= jnp.sum(jnp.square(bases), axis=-1)[..., None, :] / 2
     return score
+
+
+def softmax_over_bases(score: Array) -> Array:
+    """Softmax of (..., N, K) over its last axis.
+
+    It goes along the rows of the transpose: for CPUs jaxlib 0.10 compiles the plain
+    softmax of a product with bases that a batch shares wrongly, from 16 bases on.
+    """
+    return jax.nn.softmax(score.mT, axis=-2).mT
 
 
 def maximization(

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.bases import moving_average
 from ema_jax.context.common import PointwiseBN, to_tokens
-from ema_jax.em import normalize, prepare
+from ema_jax.em import normalize, prepare, softmax_over_bases
 from ema_jax.layers import pointwise
 from ema_jax.options import AxisName, check_features, check_option, check_positive
 
@@ -199,7 +199,7 @@ def nmf(
     tokens, bases = prepare(x, lax.stop_gradient(bases), mask)
     early = lax.stop_gradient(tokens)
     logits = temperature * jnp.einsum("bnd,bkd->bnk", early, bases)
-    coefficients = jax.nn.softmax(logits, axis=-1)
+    coefficients = softmax_over_bases(logits)
 
     def update(_: int, factors: tuple[Array, Array]) -> tuple[Array, Array]:
         bases, coefficients = factors

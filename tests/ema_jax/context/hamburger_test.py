@@ -5,10 +5,12 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ema_jax.context.hamburger import BasesUpdate, bases_init, nmf
 from tests.golden import context_cases, rebuild_context
 from tests.golden.context_cases import CASES
+from tests.golden.rebuild import relative_error
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +37,30 @@ def test_finds_the_factors_of_a_matrix_of_low_rank():
     np.testing.assert_allclose(found.features, x, atol=0.02 * x.max())
     assert np.all(found.bases >= 0)
     assert np.all(found.coefficients >= 0)
+
+
+def reference(x, bases, num_iters):
+    """Lee and Seung's updates of one image, in float64."""
+    x, d = x.astype(np.float64), bases.astype(np.float64)
+    c = np.exp(x @ d.T)
+    c /= c.sum(axis=1, keepdims=True)
+    for _ in range(num_iters):
+        c *= (x @ d.T) / (1e-6 + c @ d @ d.T)
+        d = d * (c.T @ x) / (1e-6 + c.T @ c @ d)
+    c *= (x @ d.T) / (1e-6 + c @ d @ d.T)
+    return c @ d, d, c
+
+
+@pytest.mark.parametrize("num_bases", [4, 16])
+def test_equals_the_float64_loop_from_bases_that_a_batch_shares(num_bases):
+    """Compiled whole, where a compiler may see that the bases are the same."""
+    x = np.abs(RNG.standard_normal((4, 81, 64))).astype(np.float32)
+    bases = np.array(bases_init(jax.random.key(2), (num_bases, 64), jnp.float32))
+    found = jax.jit(lambda x, bases: nmf(x, bases, num_iters=1))(x, bases)
+    for image in range(2):
+        expected = reference(x[image], bases, 1)
+        for actual, wanted in zip(found, expected, strict=True):
+            assert relative_error(actual[image], wanted) < 1e-5
 
 
 unit = rebuild_context.module("hamburger").clone(bases_update="random")
