@@ -13,7 +13,7 @@ APPLICATION = sorted((ROOT / "train").rglob("*.py"))
 LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 LAYERS = [
     ("errors", "names", "digest", "preemption"),
-    ("distributed", "lock"),
+    ("distributed", "lock", "folders"),
     ("data",),
     ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes", "convert"),
     ("memory",),

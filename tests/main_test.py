@@ -17,6 +17,7 @@ import main
 from configs import default
 from ema_jax import MODELS
 from tests.micro import MICRO
+from tests.quick import kept_programs
 from train import commands
 from train.config import field_names
 
@@ -116,13 +117,8 @@ def micro():
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs(tmp_path_factory):
     """A programme is compiled once for all tests of this file."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    jax.config.update(names[0], str(tmp_path_factory.mktemp("programs")))
-    jax.config.update(names[1], 0.5)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    with kept_programs(tmp_path_factory.mktemp("programs")):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from orbax.checkpoint.checkpoint_managers import (
 from train.config import from_json, to_json
 from train.digest import differs, digest
 from train.errors import UserError
+from train.folders import writable_folder
 from train.lock import WorkdirLock
 from train.state import TrainState
 
@@ -75,7 +76,7 @@ class Checkpoints:
         self._lock: WorkdirLock | None = None
         local = not workdir.startswith("gs://")
         if not read_only:
-            _make_directory(directory)
+            writable_folder("workdir", directory)
             if local and jax.process_index() == 0:
                 self._lock = WorkdirLock(workdir)
         best = BestN(
@@ -258,22 +259,3 @@ def _move(folder: epath.Path, target: epath.Path) -> None:
     if target.exists():  # of an earlier time
         target.rmtree()
     folder.rename(target)
-
-
-def _make_directory(directory: epath.Path) -> None:
-    """Create a directory and prove that this process can write there."""
-    probe = directory / f".writable{jax.process_index()}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--workdir: {directory} cannot be written ({error.strerror}); "
-            "choose another"
-        ) from error
-    except ImportError as error:
-        raise UserError(
-            f"--workdir: {directory} is object storage, which needs another package "
-            f"({error}); install ema-jax[gcs]"
-        ) from error

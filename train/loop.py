@@ -95,7 +95,7 @@ class Training:
         self.state, self.first_batch = init_or_restore(
             self.checkpoints, config, self.classes, model, optimizer, mesh
         )
-        self.train_step = configured_step(config, model, optimizer, mesh)
+        self.train_step = configured_step(config, model, optimizer, mesh, self.state)
         self.schedule = make_schedule(config.optimizer, config.num_steps)
         self.report = Report(
             workdir, int(self.state.step), config.num_steps, config.batch_size

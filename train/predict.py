@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from train.data.images import SUFFIXES, decode_image
 from train.errors import UserError
+from train.folders import not_written, writable_folder
 from train.pictures import colorize, overlay
 from train.restore import Trained
 
@@ -91,7 +92,7 @@ def predict(trained: Trained, inputs: Sequence[str], output: str) -> list[str]:
     if not sizes:
         raise UserError("; ".join(problems))
     for kind in KINDS:  # before the network is compiled
-        _make_folder(Path(output) / kind)
+        writable_folder("output", Path(output) / kind)
     names = list(sizes)
     files = ImageFiles([images[name] for name in names])
     predictions = trained.predict(files, np.array(list(sizes.values())))
@@ -109,20 +110,8 @@ def _write(
     pictures = (labels, colors, overlay(image, colors))
     for kind, picture in zip(KINDS, pictures, strict=True):
         path = output / kind / f"{name}.png"
-        _make_folder(path.parent)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
         except OSError as error:
-            raise _not_written(path, error) from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_written(folder, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or error
-    return UserError(f"--output: {path} cannot be written ({reason}); choose another")
+            raise not_written("output", path, error) from error

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from train.accumulation import value_and_mean_gradient
 from train.mesh import batch_sharding, replicated
 from train.objective import Objective, make_objective
-from train.state import TrainState, all_finite, init_state, state_sharding
+from train.state import TrainState, all_finite
 
 
 @flax.struct.dataclass
@@ -98,12 +98,9 @@ def configured_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
+    state: TrainState,
 ) -> TrainStep:
-    """The training step of a config."""
-    placed = None
-    if config.mesh.shard_optimizer:
-        shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0))
-        placed = state_sharding(shapes, mesh, shard_optimizer=True)
+    """The training step of a config, for states that are placed as this one."""
     return make_train_step(
         model,
         optimizer,
@@ -111,7 +108,7 @@ def configured_step(
         accumulation=config.optimizer.accumulation,
         skip_non_finite=config.non_finite == "skip",
         seed=config.seed,
-        placed=placed,
+        placed=jax.tree.map(lambda leaf: leaf.sharding, state),
         auxiliary_weight=config.optimizer.auxiliary_weight,
         pixel_mean=config.optimizer.pixel_mean,
         ohem_threshold=config.optimizer.ohem_threshold,

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,27 +201,7 @@ def arrays(workdir: Path, step: int) -> dict[str, np.ndarray]:
     shapes = reader.metadata(path.absolute()).item_metadata.tree
     as_numpy = jax.tree.map(lambda _: RestoreArgs(restore_type=np.ndarray), shapes)
     tree = reader.restore(path.absolute(), restore_args=as_numpy)
-    return {"/".join(key): value for key, value in _leaves(tree)}
-
-
-def _leaves(
-    tree: object, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _leaves(value, (*path, str(key)))
-    elif isinstance(tree, list | tuple):
-        for index, value in enumerate(tree):
-            yield from _leaves(value, (*path, str(index)))
-    elif tree is not None:
-        yield path, np.asarray(tree)
-
-
-def largest_difference(
-    one: dict[str, np.ndarray], other: dict[str, np.ndarray], names: Sequence[str] = ()
-) -> float:
-    """Between the arrays of two states: all, or those with one of `names` in theirs."""
-    assert one.keys() == other.keys()
-    chosen = [key for key in one if not names or any(name in key for name in names)]
-    assert chosen
-    return max(float(np.abs(one[key] - other[key]).max(initial=0)) for key in chosen)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }

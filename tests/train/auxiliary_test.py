@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from configs import default
-from ema_jax import EMANet
 from tests.golden import seeded
+from tests.micro import MICRO
 from tests.quick import compiled, run
 from train.mesh import make_mesh
 from train.preprocess import MEAN, STD
@@ -17,17 +17,7 @@ from train.step import make_train_step
 
 SHAPE = (2, 25, 17)
 CLASSES = 5
-MODEL = EMANet(
-    num_classes=CLASSES,
-    stage_sizes=(1, 1, 1, 1),
-    width=4,
-    stem_width=4,
-    channels=8,
-    hidden_channels=8,
-    num_bases=4,
-    dropout_rate=0.0,
-    auxiliary_head=True,
-)
+MODEL = MICRO(num_classes=CLASSES, dropout_rate=0.0, auxiliary_head=True)
 OPTIMIZER = optax.sgd(1.0)  # what a step subtracts is the gradient
 
 

@@ -9,6 +9,7 @@ import pytest
 from ema_jax import MODELS
 from tests.faults.trainings import Lab, scalars
 from tests.micro import NANO
+from tests.quick import kept_programs
 from train import loop
 from train.config import load_config
 from train.errors import Preempted
@@ -28,13 +29,8 @@ def config(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def compiled_programs(tmp_path):
     """The last training compiles nothing that the first has compiled."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    jax.config.update(names[0], str(tmp_path / "programs"))
-    jax.config.update(names[1], 0.5)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    with kept_programs(tmp_path / "programs"):
+        yield
 
 
 @pytest.fixture

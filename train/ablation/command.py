@@ -17,6 +17,7 @@ from train.ablation.results import FINISHED, as_csv, as_markdown
 from train.ablation.run import RESULT, fail, result_of, specify
 from train.data import open_dataset
 from train.errors import UserError
+from train.folders import not_written
 
 log = logging.getLogger("ema_jax")
 
@@ -51,9 +52,7 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
         for run in ablation.runs:
             specify(folder / run.folder, run.config, ablation.options(run))
     except OSError as error:
-        raise UserError(
-            f"--workdir={workdir} cannot be written ({error.strerror}); choose another"
-        ) from error
+        raise not_written("workdir", folder, error) from error
     results = train_missing(ablation, folder, jobs)
     write(ablation, results, folder)
     print((folder / "summary.md").read_text())

@@ -17,9 +17,10 @@ from train.aot.compile import DoesNotFitError, compile_step, slice_devices
 from train.aot.report import measured, show
 from train.config import load_config
 from train.errors import UserError
+from train.folders import writable_folder
 from train.limits import check_limits
 from train.mesh import make_mesh
-from train.profile.output import output_folder, whole
+from train.profile.output import whole
 from train.profile.table import Value
 
 log = logging.getLogger("ema_jax")
@@ -43,7 +44,7 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
     per_chip = whole("batch_per_chip", options.batch_per_chip, 0)
     folder = None
     if options.output is not None:
-        folder = output_folder("output", Path(options.output))
+        folder = writable_folder("output", Path(options.output))
     text = None if options.hlo is None else _file("hlo", Path(options.hlo))
     mesh = make_mesh(slice_devices(options.topology), space=config.mesh.space)
     if per_chip:
@@ -109,5 +110,5 @@ def _file(option: str, path: Path) -> Path:
     """A file that can be written, before anything long begins."""
     if path.is_dir():
         raise UserError(f"--{option}={path} is a folder; give a file")
-    output_folder(option, path.parent)
+    writable_folder(option, path.parent)
     return path

@@ -84,7 +84,7 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> Compiled:
         model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
     )
     batch = abstract_batch(config.batch_size, crop_canvas(config, model, mesh))
-    step = configured_step(config, model, optimizer, mesh)
+    step = configured_step(config, model, optimizer, mesh, state)
     lowered = cast(Any, step).lower(state, batch)
     try:
         return lowered.compile()

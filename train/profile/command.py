@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import UserError
+from train.folders import writable_folder
 from train.model import DTYPES
 from train.names import nearest
 from train.profile import growth, networks
-from train.profile.output import Table, output_folder, show, whole
+from train.profile.output import Table, show, whole
 from train.profile.plot import save_plot
 from train.profile.programs import find_device
 
@@ -42,7 +43,7 @@ def profile(options: Any) -> None:
     }
     folder = None
     if options.output is not None:
-        folder = output_folder("output", Path(options.output))
+        folder = writable_folder("output", Path(options.output))
     if options.growth:
         _growth(options, common, folder)
     else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from train.errors import UserError
+from train.folders import not_written
 from train.profile.table import Column, Row, comma_separated, markdown, text
 
 Table = tuple[Sequence[Column], Sequence[Row]]
@@ -20,24 +21,6 @@ def whole(name: str, value: str | None, default: int) -> int:
     if not value.strip().isdecimal() or int(value) < 1:
         raise UserError(f"--{name}={value}: give a whole number of at least 1")
     return int(value)
-
-
-def output_folder(option: str, path: Path) -> Path:
-    """The folder of an option, in which files can be written: known before any work.
-
-    Raises:
-        UserError: it cannot be made, or not written.
-    """
-    probe = path / ".writable"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--{option}: {path} cannot be written ({error.strerror}); choose another"
-        ) from error
-    return path
 
 
 def show(
@@ -63,7 +46,5 @@ def show(
         for suffix, content in contents.items():
             (folder / f"{name}.{suffix}").write_text(content)
     except OSError as error:
-        raise UserError(
-            f"--output={folder} cannot be written ({error.strerror}); choose another"
-        ) from error
+        raise not_written("output", folder, error) from error
     print(f"\nwritten to {folder}")

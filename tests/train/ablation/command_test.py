@@ -166,4 +166,4 @@ def test_a_workdir_that_cannot_be_written(config_file, prepared, tmp_path, capsy
     (tmp_path / "file").write_text("")
     assert ablate(config_file, tmp_path / "file") == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: --workdir={tmp_path / 'file'} cannot be written (")
+    assert said.startswith(f"error: --workdir: {tmp_path / 'file'} cannot be written (")

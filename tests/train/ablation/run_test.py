@@ -125,7 +125,7 @@ def test_how_a_training_failed(config, tmp_path, monkeypatch):
     monkeypatch.setattr("train.loop.Divergence", lambda **given: advice.update(given))
     monkeypatch.setattr(
         "train.loop.init_or_restore",
-        lambda *_: (SimpleNamespace(step=0), 0),
+        lambda *_: (SimpleNamespace(step=0, sharding=None), 0),
     )
     config = config.copy_and_resolve_references().unlock()
     config.model.name = "emanet_tiny"

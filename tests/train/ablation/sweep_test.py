@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from ema_jax import MODELS, EMANet
+from ema_jax import MODELS
+from tests.micro import MICRO
 from train.ablation.sweep import IterationSweep
 from train.errors import UserError
 from train.evaluate import make_predict_step
@@ -16,18 +17,7 @@ ITERATIONS = (1, 3, 8)
 
 
 def network(eval_iters=None):
-    return EMANet(
-        num_classes=5,
-        stage_sizes=(1, 1, 1, 1),
-        width=4,
-        stem_width=4,
-        channels=8,
-        hidden_channels=8,
-        num_bases=4,
-        num_iters=3,
-        eval_iters=eval_iters,
-        temperature=4.0,
-    )
+    return MICRO(num_classes=5, num_iters=3, eval_iters=eval_iters, temperature=4.0)
 
 
 @pytest.fixture(scope="module")
