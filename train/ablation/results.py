@@ -27,6 +27,9 @@ COLUMNS = (
     "training_memory",
     "error",
 )
+CLASS = "iou/"
+"""Before the name of a class, the column of its IoU."""
+
 FINISHED = "finished"
 
 
@@ -73,16 +76,28 @@ def rows(ablation: Ablation, results: Results) -> list[dict[str, Any]]:
             continue
         for scores in result.get("scores", [{}]):
             labels = dict(zip(names, run.labels, strict=True))
-            line = {**result, **scores, **labels, "seed": run.seed}
-            lines.append({name: line.get(name) for name in (*names, *COLUMNS)})
+            classes = {CLASS + name: v for name, v in scores.get("iou", {}).items()}
+            line = {**result, **scores, **classes, **labels, "seed": run.seed}
+            columns = (*names, *COLUMNS, *class_columns(results))
+            lines.append({name: line.get(name) for name in columns})
     return lines
+
+
+def class_columns(results: Results) -> tuple[str, ...]:
+    """The columns of the classes, in the order of the data set."""
+    scores = (
+        found for result in results.values() for found in result.get("scores", ())
+    )
+    names = dict.fromkeys(name for found in scores for name in found.get("iou", ()))
+    return tuple(CLASS + name for name in names)
 
 
 def as_csv(ablation: Ablation, results: Results) -> str:
     """The lines as CSV, in the order of the runs."""
     text = io.StringIO()
     names = [axis.name for axis in ablation.axes]
-    writer = csv.DictWriter(text, [*names, *COLUMNS], lineterminator="\n")
+    columns = [*names, *COLUMNS, *class_columns(results)]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows(ablation, results))
     return text.getvalue()
@@ -120,6 +135,8 @@ def as_markdown(ablation: Ablation, results: Results) -> str:
     ]
     if grid := cells(ablation, summarize(ablation, results, "mean_iou")):
         parts.append(_cross_table(grid))
+    if not ablation.eval_iters and (columns := class_columns(results)):
+        parts += ["IoU by class, in percent:", _class_table(ablation, results, columns)]
     problems = [
         f"- {run.folder}: {result['status']}: {result['error']}"
         for run in ablation.runs
@@ -198,6 +215,15 @@ def _cross_table(grid: Grid) -> str:
     for row in grid.rows:
         found = [grid.values[row, column] for column in grid.columns]
         lines.append([row, *("–" if v is None else v.percent() for v in found)])
+    return markdown_table(lines)
+
+
+def _class_table(ablation: Ablation, results: Results, columns: Sequence[str]) -> str:
+    lines = [["class", *(", ".join(labels) for labels, _ in keys(ablation))]]
+    for column in columns:
+        found = summarize(ablation, results, column).values()
+        texts = ("–" if value is None else value.percent() for value in found)
+        lines.append([column.removeprefix(CLASS), *texts])
     return markdown_table(lines)
 
 

@@ -35,7 +35,12 @@ def finished(*scores, **others):
         "images_per_second": 10.0,
         "parameters": 2_500_000,
         "scores": [
-            {"eval_iters": iters, "mean_iou": iou, "pixel_accuracy": accuracy}
+            {
+                "eval_iters": iters,
+                "mean_iou": iou,
+                "pixel_accuracy": accuracy,
+                "iou": {"sky": iou, "pole": None},
+            }
             for iters, iou, accuracy in scores
         ],
         **others,
@@ -72,6 +77,7 @@ def test_csv(one_axis):
     assert lines[0]["images_per_second"] == "10.0"
     assert lines[1]["multiply_adds"] == "3000000000"
     assert lines[0]["multiply_adds"] == lines[0]["eval_iters"] == ""
+    assert (lines[2]["iou/sky"], lines[2]["iou/pole"]) == ("0.6", "")
 
 
 def test_markdown(one_axis):
@@ -86,6 +92,10 @@ def test_markdown(one_axis):
         "| 4 | 60.00 ± 10.00 | 75.00 ± 0.00 | 20.0 | 2.500 M | – | 3 |",
         "| 16 | 25.00 | 50.00 | 10.0 | 2.500 M | 3.000 G | 1 |",
         "| 64 | – | – | – | – | – | 0 |",
+        "| class | 4 | 16 | 64 |",
+        "|---|---|---|---|",
+        "| sky | 60.00 ± 10.00 | 25.00 | – |",
+        "| pole | – | – | – |",
     ]
     assert "- runs/16/seed1: diverged: step 3: the loss is nan, and so on" in text
 
