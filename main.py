@@ -5,8 +5,6 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from absl import logging as absl_logging
-
 from train.commands import (
     load,
     run_ablate,
@@ -17,6 +15,7 @@ from train.commands import (
     run_profile,
     run_train,
 )
+from train.console import log_to_stderr
 from train.distributed import PREEMPTED, end, initialize
 from train.errors import Preempted, UserError
 
@@ -149,15 +148,6 @@ def add_aot_options(command: argparse.ArgumentParser) -> None:
         "hlo": "file for the compiled program as text",
     }.items():
         command.add_argument(f"--{option}", help=text)
-
-
-def log_to_stderr() -> None:
-    """Show our own log lines as they are, and nothing of the libraries'."""
-    log = logging.getLogger("ema_jax")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.handlers = [logging.StreamHandler()]
-    absl_logging.set_verbosity(absl_logging.FATAL)  # what fails is raised too
 
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:

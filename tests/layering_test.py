@@ -12,7 +12,7 @@ APPLICATION = sorted((ROOT / "train").rglob("*.py"))
 
 LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 LAYERS = [
-    ("errors", "names", "digest", "preemption"),
+    ("errors", "names", "digest", "preemption", "console"),
     ("distributed", "lock", "folders"),
     ("data",),
     ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes", "convert"),

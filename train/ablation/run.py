@@ -5,7 +5,6 @@ Its folder holds `run.json`, which says what to train, and in the end `result.js
 
 import contextlib
 import json
-import logging
 import math
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from train.ablation.parent import end_with_parent
 from train.ablation.speed import images_per_second
 from train.ablation.sweep import IterationSweep
 from train.config import from_json, to_json
+from train.console import log_to_stderr
 from train.errors import Preempted, UserError
 from train.loop import Training
 from train.metrics import Scores
@@ -145,15 +145,6 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(values, indent=1) + "\n")
     partial.replace(path)
-
-
-def log_to_stderr() -> None:
-    """Show our own log lines as they are, and nothing of the libraries'."""
-    log = logging.getLogger("ema_jax")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(logging.StreamHandler())
-    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def main(folder: Path) -> int:
