@@ -34,7 +34,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """
     file = Path(path)
     if not file.is_file():
-        known = sorted(str(p) for p in Path("configs").glob("*.py"))
+        known = sorted(str(p) for p in Path("configs").glob("[!_]*.py"))
         raise UserError(f"--config={path}: no such file; {nearest(path, known)}")
     config = _run(file)
     for override in overrides:
