@@ -109,7 +109,16 @@ def against_cost(summary: dict, costs: dict) -> Figure:
         if value and costs[key]:
             cost = costs[key].mean / 1e9
             _error_bar(axes, cost, value)
-            axes.annotate(_label(key), (cost, 100 * value.mean), fontsize=8)
+            axes.annotate(
+                _label(key),
+                (cost, 100 * value.mean),
+                xytext=(7, 0),  # beside the point
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+    left, right = axes.get_xlim()
+    axes.set_xlim(right=right + 0.25 * (right - left))  # the dearest has a label too
     axes.set_xlabel("multiply-adds (G)")
     axes.set_ylabel(SCORE)
     return _figure(axes)
