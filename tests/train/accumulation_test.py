@@ -133,13 +133,12 @@ def test_groups_on_their_own_devices_normalise_without_an_exchange(
         out_shardings=everywhere,
     )
     program = compiled(function, state.params, state.batch_stats, batch)
-    layers = sum("mean" in path[-1].key for path, _ in _paths(state.batch_stats))
+    layers = sum(
+        "mean" in path[-1].key
+        for path, _ in jax.tree.leaves_with_path(state.batch_stats)
+    )
     found = tally(collectives(program.as_text()))["all-reduce"].count
     assert found == 2 if groups == 8 else found > layers // 2
-
-
-def _paths(tree):
-    return jax.tree_util.tree_flatten_with_path(tree)[0]
 
 
 def test_the_split_momentum_gives_the_same(state, batch):

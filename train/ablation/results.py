@@ -69,6 +69,7 @@ def statistic(values: Sequence[float]) -> Statistic | None:
 def rows(ablation: Ablation, results: Results) -> list[dict[str, Any]]:
     """A line for each run that ended, and each number of iterations it was seen at."""
     names = [axis.name for axis in ablation.axes]
+    shown = columns(ablation, results)
     lines = []
     for run in ablation.runs:
         result = results.get(run.folder)
@@ -78,9 +79,14 @@ def rows(ablation: Ablation, results: Results) -> list[dict[str, Any]]:
             labels = dict(zip(names, run.labels, strict=True))
             classes = {CLASS + name: v for name, v in scores.get("iou", {}).items()}
             line = {**result, **scores, **classes, **labels, "seed": run.seed}
-            columns = (*names, *COLUMNS, *class_columns(results))
-            lines.append({name: line.get(name) for name in columns})
+            lines.append({name: line.get(name) for name in shown})
     return lines
+
+
+def columns(ablation: Ablation, results: Results) -> list[str]:
+    """The columns of a line: axes, scores and costs, classes."""
+    names = [axis.name for axis in ablation.axes]
+    return [*names, *COLUMNS, *class_columns(results)]
 
 
 def class_columns(results: Results) -> tuple[str, ...]:
@@ -95,9 +101,7 @@ def class_columns(results: Results) -> tuple[str, ...]:
 def as_csv(ablation: Ablation, results: Results) -> str:
     """The lines as CSV, in the order of the runs."""
     text = io.StringIO()
-    names = [axis.name for axis in ablation.axes]
-    columns = [*names, *COLUMNS, *class_columns(results)]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, columns(ablation, results), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows(ablation, results))
     return text.getvalue()
@@ -135,8 +139,8 @@ def as_markdown(ablation: Ablation, results: Results) -> str:
     ]
     if grid := cells(ablation, summarize(ablation, results, "mean_iou")):
         parts.append(_cross_table(grid))
-    if not ablation.eval_iters and (columns := class_columns(results)):
-        parts += ["IoU by class, in percent:", _class_table(ablation, results, columns)]
+    if not ablation.eval_iters and (classes := class_columns(results)):
+        parts += ["IoU by class, in percent:", _class_table(ablation, results, classes)]
     problems = [
         f"- {run.folder}: {result['status']}: {result['error']}"
         for run in ablation.runs
@@ -218,9 +222,9 @@ def _cross_table(grid: Grid) -> str:
     return markdown_table(lines)
 
 
-def _class_table(ablation: Ablation, results: Results, columns: Sequence[str]) -> str:
+def _class_table(ablation: Ablation, results: Results, classes: Sequence[str]) -> str:
     lines = [["class", *(", ".join(labels) for labels, _ in keys(ablation))]]
-    for column in columns:
+    for column in classes:
         found = summarize(ablation, results, column).values()
         texts = ("–" if value is None else value.percent() for value in found)
         lines.append([column.removeprefix(CLASS), *texts])
