@@ -104,8 +104,8 @@ def similarity(x: Array, bases: Array, kernel: Kernel) -> Array:
 def softmax_over_bases(score: Array) -> Array:
     """Softmax of (..., N, K) over its last axis.
 
-    It goes along the rows of the transpose: for CPUs jaxlib 0.10 compiles the plain
-    softmax of a product with bases that a batch shares wrongly, from 16 bases on.
+    It goes along the rows of the transpose: for CPUs jaxlib 0.10 may compile the plain
+    softmax of a product with bases broadcast over a batch wrongly, to 1/K everywhere.
     """
     return jax.nn.softmax(score.mT, axis=-2).mT
 
