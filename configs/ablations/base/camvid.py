@@ -6,15 +6,19 @@ from configs import camvid
 
 
 def get_config() -> ConfigDict:
-    """200 steps of eight 129×129 crops, evaluated at the end on whole images."""
+    """1 000 steps of four 129×129 crops, evaluated at the end on whole images.
+
+    After 200 steps of eight a network knows four to six classes, by the luck of its seed.
+    """
     config = camvid.get_config()
-    config.num_steps = 200
+    config.num_steps = 1_000
+    config.batch_size = 4
     config.model.bn_decay = 0.9
     config.data.crop_size = (129, 129)
     config.data.scales = (0.5, 0.75, 1.0)
     config.evaluation.every = 1_000_000  # the last step is evaluated
     config.evaluation.num_pictures = 0
-    config.checkpoint.every = 50
+    config.checkpoint.every = 100
     config.checkpoint.keep_last = 1
     config.log_every = 20
     return config
