@@ -102,7 +102,9 @@ def supervisor(tmp_path):
     job = WATCHING.format(root=str(ROOT), pid=str(tmp_path / "pid"))
     script = tmp_path / "supervisor.py"
     script.write_text(
-        f"import os, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        # a shell starts what it puts in the background with the signal ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from train.ablation.jobs import Job, run_jobs\n"
         f"job = Job([sys.executable, '-c', {job!r}], Path({str(tmp_path / 'log')!r}))\n"
