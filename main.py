@@ -77,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     convert = add("convert", "write weights as safetensors, by the released names")
     convert.add_argument("source", help="a .pth, .pt or .safetensors, or a workdir")
     convert.add_argument("output", help="a .safetensors to write")
+    convert.add_argument(
+        "--backbone",
+        action="store_true",
+        help="the backbone alone, from which a training of any model can start",
+    )
     return root
 
 
@@ -166,7 +171,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.command == "profile":
         return run_profile(options)
     if options.command == "convert":
-        return run_convert(options.source, options.output)
+        return run_convert(options.source, options.output, options.backbone)
     trained = load(
         options.workdir,
         options.checkpoint,

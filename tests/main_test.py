@@ -16,6 +16,7 @@ from PIL import Image
 import main
 from configs import default
 from ema_jax import MODELS
+from ema_jax.weights import load_torch
 from tests.micro import MICRO
 from tests.quick import kept_programs
 from train import commands
@@ -824,3 +825,6 @@ def test_a_trained_network_starts_another(workdir, config_file, tmp_path, capsys
     by_weights = capsys.readouterr().out.splitlines()[1:]
     assert main.main(["evaluate", "--workdir", workdir]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == by_weights
+
+    assert main.main(["convert", workdir, str(weights), "--backbone"]) == 0
+    assert load_torch(weights)["params"].keys() == {"backbone"}

@@ -7,7 +7,7 @@ import jax
 from etils import epath
 
 from train.config import load_config
-from train.convert import convert, save_weights
+from train.convert import backbone_of, read_foreign, save_weights
 from train.data import open_dataset
 from train.errors import UserError
 from train.loop import train
@@ -65,12 +65,13 @@ def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
         raise UserError("; ".join(problems))
 
 
-def run_convert(source: str, output: str) -> None:
+def run_convert(source: str, output: str, backbone: bool) -> None:
     """Write foreign weights, or a workdir's best checkpoint, as safetensors."""
     if epath.Path(source).is_dir():
-        print(save_weights(load_trained(source, mesh=make_mesh()).variables, output))
+        variables = load_trained(source, mesh=make_mesh()).variables
     else:
-        print(convert(source, output))
+        variables = read_foreign(source)
+    print(save_weights(backbone_of(variables) if backbone else variables, output))
 
 
 def run_profile(options: Namespace) -> None:

@@ -15,33 +15,42 @@ from train.errors import UserError
 SUFFIX = ".safetensors"
 
 
-def convert(file: str, output: str) -> str:
-    """Write the weights of a foreign file as `.safetensors`, without the rest of it.
+def read_foreign(file: str) -> dict[str, Any]:
+    """Variables of a file that `load_torch` reads.
+
+    Raises:
+        UserError: a file that cannot be read, or is not of a known family.
+    """
+    try:
+        return load_torch(file)
+    except (ValueError, ImportError) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror})") from error
+
+
+def backbone_of(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The backbone of a network's variables, without its heads.
+
+    Example:
+        >>> backbone_of({"params": {"backbone": {"w": 1}, "head": {"w": 2}}})
+        {'params': {'backbone': {'w': 1}}}
+    """
+    return {kind: {"backbone": tree["backbone"]} for kind, tree in variables.items()}
+
+
+def save_weights(variables: Mapping[str, Any], output: str) -> str:
+    """Write variables as `.safetensors`, without the rest of where they came from.
 
     The names are the release's, OpenMMLab's for its variant and torchvision's for a
     backbone; see `export_state_dict`. The output appears complete or not at all.
 
     Args:
-        file: what `load_torch` reads.
+        variables: of a network, or of a backbone alone.
         output: path of the new file, ending in `.safetensors`.
 
     Returns:
         One line that says what was written.
-
-    Raises:
-        UserError: a file that cannot be read or written, or is not of a known family.
-    """
-    try:
-        variables = load_torch(file)
-    except (ValueError, ImportError) as error:
-        raise UserError(str(error)) from error
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror})") from error
-    return save_weights(variables, output)
-
-
-def save_weights(variables: Mapping[str, Any], output: str) -> str:
-    """Write variables of ours as `.safetensors`; see `convert`.
 
     Raises:
         UserError: a network whose parameters have no foreign names, or an output that
@@ -52,7 +61,7 @@ def save_weights(variables: Mapping[str, Any], output: str) -> str:
     try:
         arrays = export_state_dict(variables)
     except ValueError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{error}; --backbone writes what has names") from error
     try:
         _write(Path(output), save(arrays))
     except OSError as error:

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from ema_jax.weights import load_torch
 from tests.golden import cases, seeded
 from train import convert as module
-from train.convert import convert
+from train.convert import backbone_of, read_foreign, save_weights
 from train.errors import UserError
 
 NETWORK = cases.Network(
@@ -25,6 +25,10 @@ def source(tmp_path) -> Path:
     path = tmp_path / "source.safetensors"
     save_file({f"module.{name}": x for name, x in state.items()}, path)
     return path
+
+
+def convert(file: str, output: str) -> str:
+    return save_weights(read_foreign(file), output)
 
 
 def files(folder: Path) -> set[str]:
@@ -50,6 +54,29 @@ def test_the_output_holds_the_release_s_names(source, tmp_path):
 def test_a_file_may_be_converted_in_its_place(source, tmp_path):
     convert(str(source), str(source))
     assert "fc2.bias" in load_file(source)
+    assert files(tmp_path) == {source.name}
+
+
+def test_a_backbone_alone_has_a_resnet_s_names(source, tmp_path):
+    output = tmp_path / "backbone.safetensors"
+    variables = read_foreign(str(source))
+    save_weights(backbone_of(variables), str(output))
+    names = load_file(output).keys()
+    assert {name.split(".")[0] for name in names} == {
+        *("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    }
+    for kind, tree in load_torch(output).items():
+        assert tree.keys() == {"backbone"}
+        jax.tree.map(
+            np.testing.assert_array_equal, tree["backbone"], variables[kind]["backbone"]
+        )
+
+
+def test_a_network_without_foreign_names_is_told_what_has_some(source, tmp_path):
+    variables = read_foreign(str(source))
+    del variables["batch_stats"]["head"]["context"]["bases"]
+    with pytest.raises(UserError, match="'bases' is missing; --backbone writes"):
+        save_weights(variables, str(tmp_path / "out.safetensors"))
     assert files(tmp_path) == {source.name}
 
 
