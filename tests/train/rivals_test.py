@@ -13,6 +13,7 @@ from configs import default
 from ema_jax import MODELS
 from ema_jax.weights import export_state_dict
 from tests.quick import compiled, run
+from train.convert import backbone_of
 from train.data.shapes import CLASS_NAMES, scene
 from train.mesh import batch_sharding, make_mesh, to_devices
 from train.model import build_model, frozen_parameters
@@ -103,8 +104,8 @@ def test_a_rival_starts_from_the_backbone_of_a_file(tmp_path):
     )
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
     ones = jax.tree.map(np.ones_like, zeros)
-    backbone = {kind: {"backbone": tree["backbone"]} for kind, tree in ones.items()}
-    save_file(export_state_dict(backbone), tmp_path / "resnet.safetensors")
+    backbone = export_state_dict(backbone_of(ones))
+    save_file(backbone, tmp_path / "resnet.safetensors")
 
     config = default.get_config()
     config.model.pretrained = str(tmp_path / "resnet.safetensors")
