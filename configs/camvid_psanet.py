@@ -9,5 +9,4 @@ def get_config() -> ConfigDict:
     """`camvid` with `psanet_tiny`."""
     config = camvid.get_config()
     config.model.name = "psanet_tiny"
-    config.model.map_size = 33  # covers crops of 257
     return config

@@ -84,8 +84,7 @@ def model() -> ConfigDict:
     config.learn_temperature = placeholder(bool)
     # The DeepLabs: the branch of the pyramid that sees the mean over the image.
     config.image_pooling = placeholder(bool)
-    # PSANet: side of its over-complete map, 2n-1 for crops of side 16n-15 at output
-    # stride 8; 65 for 513.
+    # PSANet: side of its over-complete map, odd; None: what covers the crops.
     config.map_size = placeholder(int)
     return config
 

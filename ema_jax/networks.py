@@ -211,7 +211,8 @@ def PSANet(  # noqa: N802
     """PSANet: a dilated ResNet and point-wise spatial attention.
 
     Args:
-        num_classes, depth, output_stride: see `DeepLabV3`.
+        num_classes, depth: see `DeepLabV3`.
+        output_stride: 8 or 16 (or 32); the map that covers crops of 513 follows it.
         channels: of the features that are collected and distributed.
         **options: those of `make_segmenter`, other attributes of `PSAHead`.
 
@@ -221,9 +222,21 @@ def PSANet(  # noqa: N802
     Reference:
         Zhao et al., ECCV 2018; see `PSAHead`.
     """
+    options = {"map_size": covering_map(513, output_stride), **options}
     return make_segmenter(
         PSAHead, num_classes, depth, output_stride, channels=channels, **options
     )
+
+
+def covering_map(side: int, output_stride: int) -> int:
+    """Side of PSANet's over-complete map that covers images of a side.
+
+    Example:
+        >>> covering_map(513, 8), covering_map(513, 16), covering_map(97, 8)
+        (65, 33, 13)
+    """
+    features = -(-side // output_stride)
+    return 2 * -(-features // 2) - 1
 
 
 def pyramid_rates(output_stride: int) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from ema_jax import EMAU, MODELS, Segmenter
 from ema_jax.emau import FROZEN_BY_STOP
+from ema_jax.heads import PSAHead
+from ema_jax.networks import covering_map
 from train.errors import UserError
 from train.names import nearest
 
@@ -17,8 +19,15 @@ ONLY_AT_START = ("pretrained", "drop_classifier")
 """Fields of `config.model` that say where a training begins, not what the model is."""
 
 
-def build_model(config: Any, num_classes: int) -> Segmenter:
+def build_model(
+    config: Any, num_classes: int, crop_size: tuple[int, int] | None = None
+) -> Segmenter:
     """The model of `config.model`; fields that are None keep the model's own value.
+
+    Args:
+        config: that section.
+        num_classes: of the data set.
+        crop_size: of the training, which PSANet's map covers unless a field sets it.
 
     Raises:
         UserError: an unknown model, type or option.
@@ -41,7 +50,17 @@ def build_model(config: Any, num_classes: int) -> Segmenter:
     except (TypeError, ValueError) as error:
         named = str(error).partition("=")[0] in options
         raise UserError(f"config.model{'.' if named else ': '}{error}") from error
-    return model
+    if crop_size is None or "map_size" in options:
+        return model
+    return cover(model, crop_size)
+
+
+def cover(model: Segmenter, crop_size: tuple[int, int]) -> Segmenter:
+    """PSANet with the map that covers crops; any other model as it is."""
+    if not isinstance(model.head, PSAHead):
+        return model
+    map_size = covering_map(max(crop_size), model.backbone.output_stride)
+    return model.clone(head=model.head.clone(map_size=map_size))
 
 
 def _trace(model: Segmenter) -> None:

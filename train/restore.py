@@ -40,7 +40,7 @@ def build(
     config: ConfigDict, num_classes: int
 ) -> tuple[Segmenter, optax.GradientTransformation]:
     """The model and the optimiser of a config."""
-    model = build_model(config.model, num_classes)
+    model = build_model(config.model, num_classes, config.data.crop_size)
     optimizer = make_optimizer(
         config.optimizer, config.num_steps, frozen_parameters(model)
     )
@@ -149,7 +149,7 @@ def load_trained(
     finally:
         checkpoints.close()
     source = f"{workdir}, step {step}"
-    model = build_model(config.model, len(classes.names))
+    model = build_model(config.model, len(classes.names), config.data.crop_size)
     try:
         check_shapes(
             state.variables, jax.eval_shape(lambda: init_variables(model, seed=0))
@@ -180,7 +180,7 @@ def load_weights(config: ConfigDict, path: str) -> Trained:
     check_limits(config)
     variables = read_weights(path, f"--weights={path}")
     num_classes = count_classes(variables, path)
-    model = build_model(config.model, num_classes)
+    model = build_model(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)
     placed = place_weights(variables, model, mesh, path)
     classes = Classes((), voc_palette(num_classes))

@@ -29,7 +29,8 @@ class PSAHead(nn.Module):
 
     For features of H×W the paper's map has (2H-1)×(2W-1) channels at H×W half-sized,
     so that its networks take images of one size. Here its side is `map_size`, whatever
-    the image: offsets beyond it get no weight, and those that no image has, none.
+    the image: pixels further apart than it reaches have no weight for each other, and
+    offsets that lead out of the image are left out.
 
     Over ResNet-101 it adds 27.9 M parameters and 97.4 G multiply-adds at 513², of
     which the 3×3 convolution C₃ over the features of the backbone, that every FCN has,

@@ -100,6 +100,20 @@ def test_the_auxiliary_head_is_there_where_asked_for(config):
     assert build_model(config, 3).auxiliary_head is None
 
 
+@pytest.mark.parametrize(
+    ("crop_size", "output_stride", "side"),
+    [((33, 97), 8, 13), ((129, 129), 8, 17), ((129, 129), 16, 9), ((193, 41), 8, 25)],
+)
+def test_the_map_of_psanet_covers_the_crops(config, crop_size, output_stride, side):
+    """The offsets between n half-sized features go from 1-n to n-1."""
+    config.update({"name": "psanet_tiny", "output_stride": output_stride})
+    assert build_model(config, 3, crop_size).head.map_size == side
+    config.map_size = 5
+    assert build_model(config, 3, crop_size).head.map_size == 5
+    config.update({"name": "fcn_tiny", "map_size": None})
+    assert build_model(config, 3, crop_size) == build_model(config, 3)
+
+
 def test_fields_of_backbone_and_head(config):
     config.output_stride = 16
     config.bn_decay = 0.6

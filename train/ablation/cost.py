@@ -18,7 +18,7 @@ def costs(config: ConfigDict, num_classes: int) -> dict[str, int]:
         "multiply_adds" of one crop, "training_memory" in bytes of a batch of them on
         one device.
     """
-    model = build_model(config.model, num_classes)
+    model = build_model(config.model, num_classes, config.data.crop_size)
     size = max(config.data.crop_size)
     device = jax.devices()[0]
     program = training_program(model, size, config.batch_size, device)
