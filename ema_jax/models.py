@@ -29,6 +29,9 @@ _tiny_context_options: dict[str, dict[str, Any]] = {
     "hamburger": {"num_bases": 16},
 }
 _tiny: dict[str, Any] = {"channels": 64, "auxiliary_channels": 64, **TINY}
+# A quarter of the published rates: further taps would meet nothing but the padding of
+# crops of 97, and stay at their random init until a larger image comes.
+_tiny_pyramid: dict[str, Any] = {"rates": (3, 6, 9), **_tiny}
 
 
 def _at_depths(name: str, make: Constructor) -> Iterator[tuple[str, Constructor]]:
@@ -58,10 +61,12 @@ MODELS: dict[str, Constructor] = {
     ),
     **dict(_context_models()),
     **dict(_at_depths("deeplabv3", DeepLabV3)),
-    "deeplabv3_tiny": partial(DeepLabV3, **_tiny),
+    "deeplabv3_tiny": partial(DeepLabV3, **_tiny_pyramid),
     **dict(_at_depths("deeplabv3plus", DeepLabV3Plus)),
     "deeplabv3plus_r101_no_pooling": partial(DeepLabV3Plus, image_pooling=False),
-    "deeplabv3plus_tiny": partial(DeepLabV3Plus, low_level_channels=12, **_tiny),
+    "deeplabv3plus_tiny": partial(
+        DeepLabV3Plus, low_level_channels=12, **_tiny_pyramid
+    ),
     **dict(_at_depths("psanet", PSANet)),
     "psanet_tiny": partial(PSANet, hidden_channels=64, map_size=13, **_tiny),
 }

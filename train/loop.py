@@ -29,7 +29,7 @@ from train.memory import compile_to_fit
 from train.mesh import batch_sharding, to_devices
 from train.metrics import Scores, table
 from train.optimizer import make_schedule
-from train.partition import check_batch, configured_mesh, crop_canvas
+from train.partition import check_batch, check_pooling, configured_mesh, crop_canvas
 from train.preemption import Preemption
 from train.report import Report
 from train.restore import build
@@ -84,6 +84,7 @@ class Training:
         )
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
         model, optimizer = build(config, self.dataset.num_classes)
+        check_pooling(config, model)
         self.canvas = crop_canvas(config, model, mesh)
         self.validation = Validation(config, self.dataset, model, mesh)
         self.checkpoints = Checkpoints(

@@ -33,6 +33,23 @@ def check_batch(config: ConfigDict, mesh: Mesh) -> None:
         )
 
 
+def check_pooling(config: ConfigDict, model: Segmenter) -> None:
+    """Raise a UserError where image pooling would normalise one value by itself.
+
+    The branch of DeepLab's pyramid that sees the mean over the image has one value an
+    image. Alone in its batch that has no variance: the running one goes to zero, and
+    evaluation divides by it.
+    """
+    options = config.optimizer
+    images = config.batch_size // options.accumulation // options.norm_groups
+    if images < 2 and getattr(model.head, "image_pooling", False):
+        raise UserError(
+            f"config.model.name={config.model.name} normalises the means of the images "
+            f"of a batch, and {images} is normalised at a time; raise "
+            "config.batch_size, or set config.model.image_pooling=False"
+        )
+
+
 def crop_canvas(config: ConfigDict, model: Segmenter, mesh: Mesh) -> tuple[int, int]:
     """Height and width of the arrays that hold the crops, whose rows devices divide.
 

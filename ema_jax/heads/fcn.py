@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.heads.common import classify, head_conv
+from ema_jax.options import check_option
 from ema_jax.resnet import Features
 
 
@@ -17,6 +18,9 @@ class FCNHead(nn.Module):
         hidden_channels: channels before the classifier.
         stage: the stage, 1 to 4, whose features it reads.
         dropout_rate, bn_decay, dtype: see `ContextHead`.
+
+    Raises:
+        ValueError: another stage.
 
     Reference:
         Long et al., CVPR 2015, https://arxiv.org/abs/1411.4038.
@@ -32,6 +36,7 @@ class FCNHead(nn.Module):
     @nn.compact
     def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
         """Features of the stages to logits (B, h, w, num_classes), float32."""
+        check_option("stage", self.stage, tuple(range(1, len(stages) + 1)))
         x, mask = stages[self.stage - 1]
         x = head_conv(self.hidden_channels, self.bn_decay, self.dtype, "conv1")(
             x, train=train, mask=mask

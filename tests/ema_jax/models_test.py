@@ -197,3 +197,10 @@ def test_one_backbone_for_all_of_a_size(name):
 @pytest.mark.parametrize("name", [name for name in MODELS if "tiny" in name])
 def test_the_tiny_models_are_tiny(name):
     assert num_parameters(name) < 1.7e6
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_tiny", "deeplabv3plus_tiny"])
+def test_every_tap_of_a_tiny_pyramid_meets_pixels_of_a_crop(name):
+    """Of 97×97, that `shapes` trains on; other taps would keep their random init."""
+    model = MODELS[name](num_classes=21)
+    assert max(model.head.rates) < -(-97 // model.backbone.output_stride)

@@ -6,9 +6,15 @@ import jax
 import pytest
 
 from configs import default
+from ema_jax import MODELS
 from train.errors import UserError
 from train.mesh import make_mesh
-from train.partition import check_batch, configured_mesh, crop_canvas
+from train.partition import (
+    check_batch,
+    check_pooling,
+    configured_mesh,
+    crop_canvas,
+)
 
 
 def model(stride=8):
@@ -101,3 +107,22 @@ def test_batches_that_cannot_be_divided(fields, space, wanted):
 )
 def test_batches_that_can(fields, space):
     check_batch(config(**fields), make_mesh(space=space))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"batch_size": 1},
+        {"optimizer__norm_groups": 16},
+        {"optimizer__accumulation": 4, "optimizer__norm_groups": 4},
+    ],
+)
+def test_the_mean_of_one_image_has_no_variance(fields):
+    """PyTorch refuses a batch of one value a channel too."""
+    given = config(**fields)
+    for name in ("deeplabv3_tiny", "deeplabv3plus_tiny"):
+        with pytest.raises(UserError, match="and 1 is normalised at a time; raise"):
+            check_pooling(given, MODELS[name]())
+    check_pooling(given, MODELS["deeplabv3plus_tiny"](image_pooling=False))
+    check_pooling(given, MODELS["emanet_tiny"]())
+    check_pooling(config(batch_size=2), MODELS["deeplabv3_tiny"]())

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from train.errors import UserError
 from train.memory import exhausted
-from train.partition import abstract_batch, check_batch, crop_canvas
+from train.partition import abstract_batch, check_batch, check_pooling, crop_canvas
 from train.restore import abstract_state, build
 from train.step import configured_step
 
@@ -80,6 +80,7 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> Compiled:
     """
     check_batch(config, mesh)
     model, optimizer = build(config, num_classes)
+    check_pooling(config, model)
     state = abstract_state(
         model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
     )
