@@ -1,7 +1,7 @@
 """EM attention and EMANet semantic segmentation in JAX and Flax."""
 
 from ema_jax.em import EMAttention, em_attention
-from ema_jax.emau import EMAU
+from ema_jax.emau import EMAU, FROZEN_BY_STOP
 from ema_jax.mixture import em_trace, mixture_log_likelihood
 from ema_jax.models import MODELS
 from ema_jax.networks import ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
@@ -10,6 +10,7 @@ from ema_jax.segmenter import Segmenter
 
 __all__ = [
     "EMAU",
+    "FROZEN_BY_STOP",
     "MODELS",
     "ContextNet",
     "DeepLabV3",

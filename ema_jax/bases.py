@@ -82,4 +82,4 @@ def moving_average(
     new = decay * old + (1 - decay) * mean
     if renormalize_average:
         new = unit_bases(new, num_heads)
-    return jnp.where(count > 0, new, old)
+    return jnp.where(count > 0, new, old).astype(old.dtype)

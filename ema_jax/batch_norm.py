@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ class BatchNorm(nn.Module):
         train: use the statistics of the batch, and update the running ones.
         decay: share of the old running statistics that an update keeps.
         axis_name: mapped axis over which the tokens are split, if any. Its devices
-            exchange 2C+1 numbers.
+            exchange 2C+1 numbers. As in Flax, `init` does not need it.
         dtype: type of the result. Parameters, statistics and sums are float32.
         scale_init: of γ.
 
@@ -51,12 +52,13 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None = None) -> Array:
-        """Normalise (..., C); the mask broadcasts against x, true where it exists."""
+        """Normalise (..., C); the mask broadcasts against x, not 0 where it exists."""
         shape = x.shape[-1:]
-        scale = self.param("scale", self.scale_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", self.scale_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        statistic = partial(self.variable, "batch_stats")
+        running_mean = statistic("mean", jnp.zeros, shape, jnp.float32)
+        running_var = statistic("var", jnp.ones, shape, jnp.float32)
         mean, var = running_mean.value, running_var.value
         if self.train:
             total, square, count = self._sums(x, mask)
@@ -70,8 +72,11 @@ class BatchNorm(nn.Module):
                 keep = self.decay
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * var
-        y = (x.astype(jnp.float32) - mean) * (lax.rsqrt(var + EPSILON) * scale) + bias
-        return y.astype(self.dtype)
+        slope = lax.rsqrt(var + EPSILON) * scale
+        mean, slope, bias = (
+            jnp.expand_dims(row, range(x.ndim - 1)) for row in (mean, slope, bias)
+        )
+        return ((x.astype(jnp.float32) - mean) * slope + bias).astype(self.dtype)
 
     def _sums(self, x: Array, mask: Array | None) -> tuple[Array, ...]:
         """Σx and Σx² over the tokens, (C,), and their number (1,)."""
@@ -79,12 +84,12 @@ class BatchNorm(nn.Module):
         if mask is None:
             count = jnp.float32(math.prod(x.shape[:-1]))
         else:  # 0 · NaN is NaN
-            mask = jnp.broadcast_to(mask, (*x.shape[:-1], 1))
+            mask = jnp.broadcast_to(mask != 0, (*x.shape[:-1], 1))
             count = jnp.sum(mask, dtype=jnp.float32)
             x = jnp.where(mask, x, 0)
         axes = tuple(range(x.ndim - 1))
         sums = [jnp.sum(x, axes), jnp.sum(jnp.square(x), axes), count[None]]
-        if self.axis_name:  # in one exchange
+        if self.axis_name and not self.is_initializing():  # in one exchange
             together = lax.psum(jnp.concatenate(sums), self.axis_name)
             sums = jnp.split(together, (x.shape[-1], 2 * x.shape[-1]))
         return tuple(sums)

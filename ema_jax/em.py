@@ -11,11 +11,13 @@ Li et al., "Expectation-Maximization Attention Networks for Semantic Segmentatio
 ICCV 2019, https://arxiv.org/abs/1907.13426
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ema_jax.fixed_point import fixed_point, repeat
 from ema_jax.options import (
@@ -27,10 +29,15 @@ from ema_jax.options import (
     Normalization,
     axis_names,
     check_choices,
-    check_shapes,
+    check_num_iters,
+    check_temperature,
+    check_tokens,
 )
 
 EPSILON = 1e-6
+
+_einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+"""Products in float32: accelerators would round the factors to 8 or 10 bits."""
 
 
 class EMAttention(NamedTuple):
@@ -79,7 +86,7 @@ def expectation(
         Array([[1., 0.],
                [0., 1.]], dtype=float32)
     """
-    score = similarity(x, bases, kernel)
+    score = similarity(*centred(x, bases, kernel), kernel)
     responsibilities = softmax_over_bases(temperature * score)
     if assignment == "hard":
         largest = jnp.argmax(score, axis=-1)
@@ -93,12 +100,24 @@ def expectation(
 def similarity(x: Array, bases: Array, kernel: Kernel) -> Array:
     """Score of every basis for every token: `x·μ` or, "gaussian", `x·μ - ‖μ‖²/2`.
 
-    The latter is `-‖x-μ‖²/2` but for ‖x‖²/2, which a softmax over the bases drops.
+    The latter is `-‖x-μ‖²/2` but for ‖x‖²/2, which a softmax over the bases drops;
+    give it `centred` arguments.
     """
-    score = jnp.einsum("...nc,...kc->...nk", x, bases)
+    score = _einsum("...nc,...kc->...nk", x, bases)
     if kernel == "gaussian":
         score -= jnp.sum(jnp.square(bases), axis=-1)[..., None, :] / 2
     return score
+
+
+def centred(x: Array, bases: Array, kernel: Kernel) -> tuple[Array, Array]:
+    """Tokens and bases about the mean of the bases, "gaussian"; "dot" as they are.
+
+    Distances stay the same, and far from the origin they keep their digits.
+    """
+    if kernel == "dot":
+        return x, bases
+    centre = jnp.mean(bases, axis=-2, keepdims=True)
+    return x - centre, bases - centre
 
 
 def softmax_over_bases(score: Array) -> Array:
@@ -137,7 +156,7 @@ def maximization(
         >>> maximization(x, jnp.ones((2, 1)), normalization="none").round(3)
         Array([[2., 0.]], dtype=float32)
     """
-    total = jnp.einsum("...nk,...nc->...kc", responsibilities, x)
+    total = _einsum("...nk,...nc->...kc", responsibilities, x)
     weight = jnp.sum(responsibilities, axis=-2)[..., None]
     if axis_name is not None:
         both = lax.psum(jnp.concatenate([total, weight], axis=-1), axis_name)
@@ -169,7 +188,7 @@ def reconstruct(responsibilities: Array, bases: Array) -> Array:
         >>> reconstruct(jnp.array([[0.5, 0.5]]), jnp.array([[1.0, 0.0], [0.0, 1.0]]))
         Array([[0.5, 0.5]], dtype=float32)
     """
-    return jnp.einsum("...nk,...kc->...nc", responsibilities, bases)
+    return _einsum("...nk,...kc->...nc", responsibilities, bases)
 
 
 def em_step(
@@ -231,7 +250,7 @@ def em_attention(
         bases: initial bases μ⁰, (K, C), or (..., K, C), whose leading axes broadcast
             against those of x: one set per batch element, or per head.
         num_iters: T ≥ 1; a traced integer is allowed unless `gradient="unroll"`.
-        temperature: λ of the E step.
+        temperature: λ of the E step, one number.
         kernel: "dot" or "gaussian"; see `expectation`.
         normalization: "l2", "layer" or "none"; see `maximization`.
         gradient: what the backward pass sees. "stop": nothing, as in the published
@@ -257,7 +276,9 @@ def em_attention(
         >>> features.shape, mu.shape, z.shape
         ((2, 100, 8), (2, 4, 8), (2, 100, 4))
     """
-    check_shapes(x, bases, num_iters, mask)
+    check_tokens(x, bases, mask)
+    check_num_iters(num_iters, gradient)
+    check_temperature(temperature)
     check_choices(
         kernel=kernel,
         normalization=normalization,
@@ -266,7 +287,7 @@ def em_attention(
         implementation=implementation,
     )
     tokens, bases = prepare(x, bases, mask, axis_name)
-    theta = tokens, temperature, mask
+    theta = tokens, jnp.asarray(temperature, tokens.dtype), mask
     if gradient == "stop":
         bases, theta = lax.stop_gradient((bases, theta))
 
@@ -305,8 +326,6 @@ def prepare(
     """Tokens and bases as EM takes them: float32 or wider, one shape of leading axes.
 
     Absent tokens become zeros: 0 · NaN is NaN, so what they hold must not reach a sum.
-    Under `shard_map` the bases vary over the same axes as x, but for `axis_name`, over
-    which an M step sums: a loop wants them to begin as they go on.
     """
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     tokens = x.astype(dtype)
@@ -314,8 +333,24 @@ def prepare(
         tokens = jnp.where(mask[..., None], tokens, 0)
     shape = (*x.shape[:-2], *bases.shape[-2:])
     bases = jnp.broadcast_to(bases.astype(dtype), shape)
+    return tokens, _spread_like(tokens, bases, axis_name)
+
+
+def _spread_like(tokens: Array, bases: Array, axis_name: AxisName | None) -> Array:
+    """The bases, spread over devices as an M step leaves them.
+
+    A loop wants them to begin as they go on: on a mesh with explicit axes split as the
+    leading axes of the tokens are; under `shard_map` varying over the same axes, but
+    for `axis_name`, over which an M step sums.
+    """
+    given = jax.typeof(tokens)
+    mesh = given.sharding.mesh
+    if AxisType.Explicit in mesh.axis_types:
+        leading = given.sharding.spec[:-2]
+        spec = PartitionSpec(*leading, None, None)
+        bases = jax.sharding.reshard(bases, NamedSharding(mesh, spec))
     varying, already = (
         jax.typeof(array).manual_axis_type.varying for array in (tokens, bases)
     )
     missing = tuple(varying - already - set(axis_names(axis_name)))
-    return tokens, lax.pcast(bases, missing, to="varying") if missing else bases
+    return lax.pcast(bases, missing, to="varying") if missing else bases

@@ -1,5 +1,6 @@
 """The EMA unit: EM attention between two 1×1 convolutions, with a residual."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.bases import bases_init, join_heads, moving_average, split_heads
 from ema_jax.em import EMAttention, em_attention
-from ema_jax.layers import batch_norm, pointwise
+from ema_jax.layers import batch_norm, hide, pointwise
 from ema_jax.mixture import dead_bases, em_trace, mean_entropy
 from ema_jax.options import (
     Assignment,
@@ -19,9 +20,12 @@ from ema_jax.options import (
     Kernel,
     Normalization,
     axis_names,
+    check_bases,
     check_choices,
+    check_count,
     check_features,
-    check_positive,
+    check_num_iters,
+    check_share,
 )
 
 
@@ -55,20 +59,28 @@ class EMAU(nn.Module):
             `gradient="unroll"`; "none" keeps the initial μ⁰.
         normalize_batch_mean: L2-normalise the batch mean before the moving average.
         renormalize_average: L2-normalise the moving average itself.
-        skip_non_finite: keep images with NaN or infinity out of μ⁰ and of the
-            statistics of BN. Their own output is not finite either way.
+        skip_non_finite: keep images with NaN or infinity out of μ⁰, of the statistics
+            of BN and, where the loss leaves them out, of the gradients. Their own
+            output is NaN.
         kernel, normalization, gradient, assignment, temperature: see `em_attention`.
-        learn_temperature: train log λ, from `temperature` on; not with
+        learn_temperature: train log λ, from `temperature` > 0 on; not with
             `gradient="stop"`, which lets nothing through.
         bn_decay: share of the old running statistics that BN keeps.
-        axis_name: mapped axis over which the batch is split, if any.
+        axis_name: mapped axis over which the batch is split, if any. `init` does not
+            need it, nor the next.
         token_axis_name: mapped axis over which the tokens are split, if any.
         dtype: compute type. Parameters, statistics and EM sums are float32.
+        train: as in a call; give it in one place. Where the unit itself is lifted, it
+            goes here: `nn.remat(EMAU)(train=True)(x)`.
+
+    With `gradient="stop"`, the default, nothing reaches `conv1`: keep
+    `FROZEN_BY_STOP` out of weight decay.
 
     Raises:
         ValueError: `num_bases` < 1, an input of fewer than three axes, channels that
-            the heads do not divide, a mask whose shape is not that of the tokens, an
-            unknown option, options that leave a parameter without gradient.
+            the heads do not divide, a mask or bases of another shape than needed, an
+            unknown option, a number out of its range, options that leave a parameter
+            without gradient.
 
     Example:
         >>> import jax
@@ -102,14 +114,15 @@ class EMAU(nn.Module):
     axis_name: AxisName | None = None
     token_axis_name: AxisName | None = None
     dtype: DTypeLike = jnp.float32
+    train: bool | None = None
 
     @nn.compact
     def __call__(
         self,
         x: Array,
-        *,
-        train: bool,
         mask: Array | None = None,
+        *,
+        train: bool | None = None,
         initial_bases: Array | None = None,
         return_bases: bool = False,
     ) -> Array | tuple[Array, Array]:
@@ -117,27 +130,31 @@ class EMAU(nn.Module):
 
         Args:
             x: features; `spatial` is any number of axes, (B, N, C) tokens included.
+            mask: (B, *spatial), true (not 0) where a token exists. The others come
+                back as zeros, whatever they hold.
             train: normalise with the statistics of the batch and update μ⁰.
-            mask: (B, *spatial), true where a token exists.
             initial_bases: (B, K, C) or (K, C) to start from in place of μ⁰, such as
                 the bases of the frame before. Such a call does not update μ⁰.
             return_bases: return (features, bases), the bases (B, K, C), float32.
         """
-        self._check(x, mask)
+        train = nn.merge_param("train", self.train, train)
+        self._check(x, mask, train=train)
         channels = x.shape[-1]
+        mask = None if mask is None else mask != 0
         stored = self._stored_bases(channels)
+        start = stored.value if initial_bases is None else initial_bases
+        check_bases(start, self.num_bases, x)
+        x = hide(x, mask)
+        finite = self._finite(x)
+        if finite is not None:  # 0 · NaN is NaN: its gradients would be too
+            x = hide(x, _per_image(finite, x))
         tokens = pointwise(channels, self.dtype, name="conv1")(x)
-        tokens = tokens.reshape(x.shape[0], -1, channels)
+        tokens = tokens.reshape(len(x), math.prod(x.shape[1:-1]), channels)
         token_mask = None if mask is None else mask.reshape(tokens.shape[:-1])
-        attended = self._attend(
-            tokens,
-            stored.value if initial_bases is None else initial_bases,
-            token_mask,
-            train=train,
-        )
+        attended = self._attend(tokens, start, token_mask, train=train)
         features = join_heads(attended.features, self.num_heads).reshape(x.shape)
         bases = join_heads(attended.bases, self.num_heads)
-        counted = self._counted(bases, token_mask)
+        counted = self._counted(bases, token_mask, finite)
         if train and initial_bases is None and not self.is_initializing():
             self._update(stored, bases, counted)
 
@@ -145,7 +162,9 @@ class EMAU(nn.Module):
             nn.relu(features)
         )
         y = self._norm(y, mask, counted, train=train)
-        y = nn.relu(x + y)
+        y = hide(nn.relu(x + y), mask)
+        if finite is not None:
+            y = jnp.where(_per_image(finite, y)[..., None], y, jnp.nan)
         return (y, bases) if return_bases else y
 
     def _stored_bases(self, channels: int) -> nn.Variable:
@@ -171,8 +190,9 @@ class EMAU(nn.Module):
             num_iters = self.eval_iters
         temperature = self.temperature
         if self.learn_temperature:
-            init = nn.initializers.constant(jnp.log(temperature))
-            temperature = jnp.exp(self.param("log_temperature", init, ()))
+            init = nn.initializers.constant(math.log(self.temperature))
+            log_temperature = self.param("log_temperature", init, (), jnp.float32)
+            temperature = jnp.exp(log_temperature)
         tokens = split_heads(tokens, self.num_heads)
         if mask is not None and self.num_heads > 1:
             mask = jnp.broadcast_to(mask[:, None], tokens.shape[:-1])
@@ -185,7 +205,7 @@ class EMAU(nn.Module):
             "normalization": self.normalization,
             "assignment": self.assignment,
             "mask": mask,
-            "axis_name": self.token_axis_name,
+            "axis_name": self._mapped(self.token_axis_name),
         }
         attended = em_attention(**arguments, gradient=self.gradient)
         if self.is_mutable_collection("intermediates"):
@@ -203,18 +223,36 @@ class EMAU(nn.Module):
             trace = em_trace(**arguments)
             self.sow("intermediates", "bases_change", trace.change)
 
-    def _counted(self, bases: Array, mask: Array | None) -> Array | None:
+    def _mapped(self, axis_name: AxisName | None) -> AxisName | None:
+        """The name of a mapped axis, which `init` does not know."""
+        return None if self.is_initializing() else axis_name
+
+    def _finite(self, x: Array) -> Array | None:
+        """Which images (B,) `skip_non_finite` leaves; None: it is off."""
+        if not self.skip_non_finite:
+            return None
+        return ~self._any_token(
+            ~jnp.isfinite(x).all(-1).reshape(len(x), math.prod(x.shape[1:-1]))
+        )
+
+    def _any_token(self, found: Array) -> Array:
+        """Whether any of an image's tokens, (B, N) to (B,), on all of its devices."""
+        any_here = jnp.any(found, axis=-1)
+        axis_name = self._mapped(self.token_axis_name)
+        if axis_name is None:
+            return any_here
+        return lax.psum(any_here.astype(int), axis_name) > 0
+
+    def _counted(
+        self, bases: Array, mask: Array | None, finite: Array | None
+    ) -> Array | None:
         """Which images (B,) enter the statistics; None: all do.
 
         Those without a token have no bases.
         """
-        counted = None
-        if mask is not None:
-            counted = jnp.any(mask, axis=-1)
-            if self.token_axis_name is not None:
-                counted = lax.psum(counted.astype(int), self.token_axis_name) > 0
-        if self.skip_non_finite:
-            finite = jnp.all(jnp.isfinite(bases), axis=(-2, -1))
+        counted = None if mask is None else self._any_token(mask)
+        if finite is not None:
+            finite &= jnp.all(jnp.isfinite(bases), axis=(-2, -1))
             counted = finite if counted is None else counted & finite
         return counted
 
@@ -230,7 +268,7 @@ class EMAU(nn.Module):
             num_heads=self.num_heads,
             normalize_batch_mean=self.normalize_batch_mean,
             renormalize_average=self.renormalize_average,
-            axis_name=self.axis_name,
+            axis_name=self._mapped(self.axis_name),
         )
 
     def _norm(
@@ -239,7 +277,7 @@ class EMAU(nn.Module):
         """Batch normalisation over the tokens that exist, of the images counted."""
         if self.skip_non_finite:
             assert counted is not None
-            images = counted.reshape(-1, *(1,) * (y.ndim - 2))
+            images = _per_image(counted, y)
             mask = images if mask is None else mask & images
         norm = batch_norm(
             self.bn_decay,
@@ -250,15 +288,20 @@ class EMAU(nn.Module):
         )
         return norm(y, None if mask is None else mask[..., None])
 
-    def _check(self, x: Array, mask: Array | None) -> None:
-        check_positive("num_bases", self.num_bases)
+    def _check(self, x: Array, mask: Array | None, *, train: bool) -> None:
+        check_count("num_bases", self.num_bases)
+        check_count("num_heads", self.num_heads)
+        check_share("bases_decay", self.bases_decay)
+        check_share("bn_decay", self.bn_decay)
+        check_choices(bases_update=self.bases_update, gradient=self.gradient)
+        if self.eval_iters is not None and not train:
+            check_num_iters(self.eval_iters, self.gradient, "eval_iters")
         check_features(x, mask)
-        if self.num_heads < 1 or x.shape[-1] % self.num_heads:
+        if x.shape[-1] % self.num_heads:
             raise ValueError(
                 f"num_heads={self.num_heads} does not divide the {x.shape[-1]} "
                 "channels of x; give a divisor of them"
             )
-        check_choices(bases_update=self.bases_update, gradient=self.gradient)
         if self.bases_update == "gradient" and self.gradient != "unroll":
             raise ValueError(
                 f"gradient={self.gradient!r} lets nothing reach the initial bases; "
@@ -269,6 +312,16 @@ class EMAU(nn.Module):
                 "gradient='stop' lets nothing reach the temperature; "
                 "learn_temperature=True needs another"
             )
+        if self.learn_temperature and self.temperature <= 0:
+            raise ValueError(
+                f"temperature={self.temperature} has no logarithm to learn; "
+                "learn_temperature=True needs a start above 0"
+            )
+
+
+def _per_image(values: Array, x: Array) -> Array:
+    """(B,) with the axes of a mask of x (B, *spatial, C)."""
+    return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
 FROZEN_BY_STOP = ("conv1",)

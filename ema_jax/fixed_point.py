@@ -10,6 +10,7 @@ from jax import Array, lax
 
 MAX_ITERS = 200
 TOLERANCE = 1e-7
+GROWTH = 100.0
 
 Map = Callable[[Array], Array]
 Update = Callable[..., Array]
@@ -23,7 +24,8 @@ def fixed_point(
     `dx/dθ = (I - J)⁻¹ ∂update/∂θ`, J the Jacobian of `update` in x. The transposed
     system is solved by Neumann's series, to a relative 1e-7 or 200 terms; nothing of
     the iterations is stored. Where they have not converged this is the gradient of the
-    fixed point nearby, not of the result. Nothing flows to `start`. Reverse mode only.
+    fixed point nearby, not of the result; where the series has no sum, that of the last
+    iteration. Nothing flows to `start`. Reverse mode only.
 
     Args:
         update: maps (..., K, C) and θ to (..., K, C), each leading index on its own;
@@ -74,7 +76,9 @@ _implicit.defvjp(_forward, _backward)
 def _neumann(linear: Map, v: Array) -> Array:
     """`v + A v + A² v + …` for the linear map A.
 
-    Each leading index stops on its own once its terms are small, or no longer shrink.
+    Each leading index stops on its own once its terms are small. They may grow before
+    they shrink. Where they grow a hundredfold, or have not shrunk in the end, the
+    series has no sum, and v alone stands for it: the gradient of the last iteration.
     """
 
     def size(term: Array) -> Array:
@@ -89,10 +93,12 @@ def _neumann(linear: Map, v: Array) -> Array:
     ) -> tuple[Array, Array, Array, Array]:
         count, total, term, active = carry
         following = linear(term)
-        active &= size(following) < size(term)
-        total = jnp.where(active, total + following, total)
-        active &= size(following) > TOLERANCE * size(total)
-        return count + 1, total, following, active
+        bounded = size(following) < GROWTH * size(v)  # false for NaN
+        total = jnp.where(active & bounded, total + following, total)
+        total = jnp.where(active & ~bounded, v, total)
+        active &= bounded & (size(following) > TOLERANCE * size(total))
+        return count + 1, total, jnp.where(active, following, term), active
 
     start = (jnp.zeros((), jnp.int32), v, v, size(v) > 0)
-    return lax.while_loop(unfinished, add, start)[1]
+    _, total, last, active = lax.while_loop(unfinished, add, start)
+    return jnp.where(active & (size(last) > size(v)), v, total)

@@ -7,8 +7,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ema_jax.em import em_step, prepare, similarity
-from ema_jax.options import Assignment, AxisName, Kernel, Normalization
+from ema_jax.em import centred, em_step, prepare, similarity
+from ema_jax.options import (
+    Assignment,
+    AxisName,
+    Kernel,
+    Normalization,
+    check_choices,
+    check_count,
+    check_temperature,
+    check_tokens,
+)
 
 
 def mixture_log_likelihood(
@@ -40,6 +49,9 @@ def mixture_log_likelihood(
     Returns:
         L in nats, (...), float32 or wider; divide by the number of tokens for a mean.
 
+    Raises:
+        ValueError: shapes that do not fit, or an unknown kernel.
+
     Example:
         >>> x, mu = jnp.zeros((3, 2)), jnp.zeros((1, 2))
         >>> L = mixture_log_likelihood(x, mu, kernel="gaussian")
@@ -49,7 +61,10 @@ def mixture_log_likelihood(
     Reference:
         Banerjee et al., JMLR 2005, https://jmlr.org/papers/v6/banerjee05a.html.
     """
-    tokens, bases = prepare(x, bases, mask)
+    check_tokens(x, bases, mask)
+    check_temperature(temperature)
+    check_choices(kernel=kernel)
+    tokens, bases = centred(*prepare(x, bases, mask), kernel)
     exponent = temperature * similarity(tokens, bases, kernel)
     density = jax.nn.logsumexp(exponent, axis=-1) - math.log(bases.shape[-2])
     if kernel == "gaussian":
@@ -96,13 +111,21 @@ def em_trace(
 
     With `axis_name` entropy, dead bases and likelihood count the device's own tokens.
 
+    Raises:
+        ValueError: shapes that do not fit, an unknown option or `num_iters` < 1.
+
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (2, 50, 8))
         >>> trace = em_trace(x, x[:, :4], num_iters=5)
         >>> trace.bases.shape, trace.change.shape
         ((5, 2, 4, 8), (5, 2))
     """
+    check_tokens(x, bases, mask)
+    check_count("num_iters", num_iters)
+    check_temperature(temperature)
+    check_choices(kernel=kernel, normalization=normalization, assignment=assignment)
     tokens, start = prepare(x, bases, mask, axis_name)
+    temperature = jnp.asarray(temperature, tokens.dtype)
 
     def step(old: Array, _: None) -> tuple[Array, EMTrace]:
         new, responsibilities = em_step(
@@ -137,7 +160,9 @@ def mean_entropy(responsibilities: Array, mask: Array | None = None) -> Array:
         >>> print(f"{mean_entropy(jnp.full((9, 4), 0.25)):.4f}")  # log 4
         1.3863
     """
-    entropy = jnp.sum(jax.scipy.special.entr(responsibilities), axis=-1)
+    positive = responsibilities > 0  # the slope of z log z at zero is infinite
+    log = jnp.log(jnp.where(positive, responsibilities, 1))
+    entropy = -jnp.sum(responsibilities * log, axis=-1)
     if mask is None:
         return jnp.mean(entropy, axis=-1)
     total = jnp.sum(jnp.where(mask, entropy, 0), axis=-1)

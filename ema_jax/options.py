@@ -1,7 +1,9 @@
 """The options of EM attention by name, and the errors of its arguments."""
 
-from typing import Literal, get_args
+import operator
+from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -62,24 +64,62 @@ def check_features(x: Array, mask: Array | None, *, layout: str | None = None) -
         )
 
 
+def check_count(name: str, value: Any) -> None:
+    """Raise a ValueError unless `value` is an integer of at least one."""
+    try:
+        counted = not isinstance(value, bool) and operator.index(value) >= 1
+    except TypeError:
+        counted = False
+    if not counted:
+        raise ValueError(f"{name}={value!r}; give an integer of at least 1")
+
+
 def check_positive(name: str, value: int | None) -> None:
-    """Raise a ValueError if a count is given and is below one."""
-    if value is not None and value < 1:
-        raise ValueError(f"{name}={value}; give at least 1")
+    """`check_count`, of a value that may be left out."""
+    if value is not None:
+        check_count(name, value)
 
 
-def check_shapes(
-    x: Array, bases: Array, num_iters: int | Array, mask: Array | None
+def check_share(name: str, value: float) -> None:
+    """Raise a ValueError unless `value` is between zero and one."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value!r}; give a number from 0 to 1")
+
+
+def check_num_iters(
+    value: int | Array, gradient: Gradient, name: str = "num_iters"
 ) -> None:
-    """Raise a ValueError unless the arguments of `em_attention` fit together."""
+    """Raise a ValueError unless EM can iterate so often; a tracer may be anything."""
+    if isinstance(value, jax.core.Tracer):
+        if value.ndim or not jnp.issubdtype(value.dtype, jnp.integer):
+            raise ValueError(f"{name} is {value.aval}; give one integer")
+        if gradient == "unroll":
+            raise ValueError(
+                f"{name} is traced, and gradient='unroll' must know how many "
+                "iterations it goes back; give an int, or another gradient"
+            )
+    else:
+        check_count(name, value)
+
+
+def check_temperature(temperature: float | Array) -> None:
+    """Raise a ValueError unless λ is one number."""
+    if jnp.ndim(temperature):
+        raise ValueError(
+            f"temperature has shape {jnp.shape(temperature)}; give one number"
+        )
+
+
+def check_tokens(x: Array, bases: Array, mask: Array | None) -> None:
+    """Raise a ValueError unless tokens, bases and mask fit together."""
     if x.ndim < 2:
         raise ValueError(f"x has shape {x.shape}; give tokens as (..., N, C)")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x has type {x.dtype}; convert it to a floating type")
-    if bases.ndim < 2 or bases.shape[-1] != x.shape[-1]:
+    if bases.ndim < 2 or bases.shape[-1] != x.shape[-1] or not bases.shape[-2]:
         raise ValueError(
             f"bases of shape {bases.shape} do not fit x of shape {x.shape}; "
-            f"give (K, {x.shape[-1]}) or (..., K, {x.shape[-1]})"
+            f"give (K, {x.shape[-1]}) or (..., K, {x.shape[-1]}), K at least 1"
         )
     if not _broadcasts(bases.shape[:-2], x.shape[:-2]):
         raise ValueError(
@@ -90,8 +130,16 @@ def check_shapes(
         raise ValueError(
             f"mask has shape {mask.shape}; x of shape {x.shape} needs {x.shape[:-1]}"
         )
-    if isinstance(num_iters, int) and num_iters < 1:
-        raise ValueError(f"num_iters={num_iters}; give at least 1")
+
+
+def check_bases(bases: Array, num_bases: int, x: Array) -> None:
+    """Raise a ValueError unless bases fit a unit and its input (B, *spatial, C)."""
+    wanted = (num_bases, x.shape[-1])
+    if bases.shape not in (wanted, (len(x), *wanted)):
+        raise ValueError(
+            f"the bases have shape {bases.shape}; num_bases={num_bases} and x of "
+            f"shape {x.shape} need {wanted}, or {(len(x), *wanted)} for each image"
+        )
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -4,12 +4,18 @@ import math
 import re
 import shlex
 import subprocess
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import optax
 import pytest
 import yaml
 
 import main
+from ema_jax import EMAU
 from train.config import load_config
 
 ROOT = Path(__file__).parents[1]
@@ -89,3 +95,19 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     for link in links:
         assert "://" in link or (page.parent / link).exists(), link
+
+
+def test_the_python_of_the_page_on_em_attention_runs():
+    x = jnp.ones((2, 5, 8))
+    params = EMAU(num_bases=4).init(jax.random.key(0), x, train=False)["params"]
+    names: dict[str, Any] = {
+        **{"jax": jax, "optax": optax, "key": jax.random.key(0)},
+        **{"x": x, "following": x, "network": {"params": {"EMAU_0": params}}},
+    }
+    page = (ROOT / "docs/em_attention.md").read_text()
+    for block in re.findall(r"^ *```python\n(.*?)^ *```", page, re.M | re.S):
+        exec(textwrap.dedent(block), names)
+    decays = names["mask"]["EMAU_0"]
+    assert decays["conv2"] == {"kernel": True}
+    assert decays["conv1"] == {"kernel": False, "bias": False}
+    assert names["bases"].shape == (2, 64, 8)

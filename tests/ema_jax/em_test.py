@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ema_jax import em_attention
+from ema_jax import em_attention, mixture_log_likelihood
 from tests.golden import cases, seeded
 from tests.golden.rebuild import golden, relative_error
 
@@ -175,6 +175,29 @@ def test_sums_are_float32_for_bfloat16_tokens():
     assert result.bases.dtype == jnp.float32
     assert relative_error(result.bases, expected) < 1e-4
     assert relative_error(np.asarray(result.features, np.float64), z @ expected) < 1e-2
+
+
+def test_products_are_not_rounded_on_accelerators():
+    """Their default would take float32 factors with 8 or 10 bits."""
+    text = str(jax.make_jaxpr(em_attention)(random(9, 4), random(3, 4)))
+    products = text.count("dot_general[")
+    assert products == 5  # E and M in the loop, E, M and R after it
+    assert text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == products
+
+
+@pytest.mark.parametrize("offset", [0, 100, 3000])
+def test_the_gaussian_kernel_far_from_the_origin(offset):
+    """Distances do not depend on where the origin is."""
+    x, mu = random(50, 4) + offset, random(3, 4, seed=1) + offset
+    options = {"kernel": "gaussian", "normalization": "none"}
+    result = attention(x, mu, num_iters=1, **options)
+    expected = reference(x, mu, 1, 1.0, "gaussian", "none")
+    np.testing.assert_allclose(result.responsibilities, expected[2], atol=1e-4)
+    # at 3000 float32 itself keeps three digits behind the point
+    found = mixture_log_likelihood(x, mu, kernel="gaussian")
+    square = np.square(np.subtract(x[:, None], mu, dtype=np.float64)).sum(-1)
+    density = np.exp(-square / 2) / (2 * np.pi) ** 2
+    np.testing.assert_allclose(found, np.log(density.mean(-1)).sum(), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

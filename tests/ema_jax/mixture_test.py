@@ -222,6 +222,12 @@ def test_trace_tells_what_the_iterations_did(assignment):
         previous = done.bases
 
 
+def test_entropy_has_a_slope_where_a_basis_has_no_share():
+    slope = jax.grad(lambda z: mean_entropy(z))(jnp.array([[0.25, 0.75, 0.0]]))
+    np.testing.assert_allclose(slope[0, :2], -np.log([0.25, 0.75]) - 1, rtol=1e-6)
+    assert slope[0, 2] == 0
+
+
 def test_diagnostics_of_masked_tokens():
     z = jnp.array([[0.5, 0.5], [0.0, 1.0], [0.0, 0.0]])
     mask = jnp.array([True, True, False])

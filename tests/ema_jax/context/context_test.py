@@ -183,7 +183,7 @@ def test_can_all_be_built_and_called_alike(name):
 @pytest.mark.parametrize(
     ("name", "option", "value", "words"),
     [
-        ("non_local", "channels", 0, "channels=0; give at least 1"),
+        ("non_local", "channels", 0, "channels=0; give an integer"),
         ("non_local", "query_chunk", 0, "query_chunk=0"),
         ("non_local", "mode", "gaussian", "mode='gaussian'.*dot_product"),
         ("non_local", "implementation", "triton", "implementation='triton'.*cudnn"),

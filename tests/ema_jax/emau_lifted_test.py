@@ -1,0 +1,119 @@
+"""The unit where `nn.BatchNorm` works: lifted, initialised anywhere, on any mesh."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ema_jax import EMAU, em_attention
+from tests.quick import run
+
+OPTIONS = {"num_bases": 3, "gradient": "unroll"}
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).standard_normal((8, 6, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def variables(x):
+    return EMAU(**OPTIONS).init(jax.random.key(0), x, train=False)
+
+
+def step(unit, variables, x, **options):
+    def objective(params):
+        y, updates = unit.apply(
+            variables | {"params": params}, x, mutable=["batch_stats"], **options
+        )
+        return jnp.sum(jnp.sin(y)), updates
+
+    return run(jax.grad(objective, has_aux=True), variables["params"])
+
+
+def assert_same(actual, expected):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        actual,
+        expected,
+    )
+
+
+@pytest.mark.parametrize("lift", [nn.remat, nn.jit])
+def test_lifted_by_itself(lift, variables, x):
+    expected = step(EMAU(**OPTIONS), variables, x, train=True)
+    assert_same(step(lift(EMAU)(**OPTIONS, train=True), variables, x), expected)
+
+
+def test_one_unit_for_each_of_several_inputs(variables, x):
+    several = nn.vmap(
+        EMAU, variable_axes={"params": 0, "batch_stats": 0}, split_rngs={"params": True}
+    )(**OPTIONS, train=False)
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), variables)
+    both = several.apply(twice, jnp.stack([x, x]))
+    single = EMAU(**OPTIONS, train=False)
+    for index in range(2):
+        own = jax.tree.map(lambda leaf, i=index: leaf[i], twice)
+        np.testing.assert_allclose(both[index], single.apply(own, x), atol=1e-5)
+
+
+def test_training_is_said_once(variables, x):
+    with pytest.raises(ValueError, match="train"):
+        EMAU(**OPTIONS).apply(variables, x)
+    with pytest.raises(ValueError, match="train"):
+        EMAU(**OPTIONS, train=True).apply(variables, x, train=True)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_init_needs_no_mapped_axis(variables, x, train):
+    """As in Flax: where variables are made there is no `shard_map` around."""
+    unit = EMAU(**OPTIONS, axis_name="data", token_axis_name="tokens")
+    mask = np.ones(x.shape[:-1], bool)
+    made = unit.init(jax.random.key(0), x, mask, train=train)
+    assert_same(made, variables)
+
+
+def test_a_mesh_with_explicit_axes(variables, x):
+    """`jax.make_mesh` makes such a mesh; arrays carry their sharding in their type."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    expected = step(EMAU(**OPTIONS), variables, x, train=True)
+    attended = em_attention(x, variables["batch_stats"]["bases"])
+    with jax.set_mesh(mesh):
+        split = jax.device_put(x, NamedSharding(mesh, P("data")))
+        found = step(EMAU(**OPTIONS), jax.device_put(variables, P()), split, train=True)
+        assert_same(found, expected)
+        bases = jax.device_put(variables["batch_stats"]["bases"], P())
+        spread = jax.jit(em_attention)(split, bases)
+        assert jax.typeof(spread.bases).sharding.spec == P("data", None, None)
+    assert_same(spread, attended)
+
+
+def test_trained_steps_can_be_scanned_under_float64(x):
+    """What is stored keeps its type, whatever the compute type."""
+    with jax.enable_x64(True):
+        unit = EMAU(
+            num_bases=3,
+            gradient="unroll",
+            learn_temperature=True,
+            dtype=jnp.float64,
+        )
+        variables = unit.init(jax.random.key(0), x, train=False)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {
+            jnp.dtype("float32")
+        }
+
+        def train(variables, _):
+            _, updates = unit.apply(variables, x, train=True, mutable=["batch_stats"])
+            return variables | updates, None
+
+        jax.lax.scan(train, variables, length=2)
+        for number in (2.0, np.float64(2.0), 2):
+            em_attention(x, x[:, :2], temperature=number)
+
+
+def test_strict_rank_promotion(variables, x):
+    with jax.numpy_rank_promotion("raise"):
+        EMAU(**OPTIONS).apply(variables, x, train=True, mutable=["batch_stats"])
