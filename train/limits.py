@@ -51,6 +51,7 @@ LIMITS: dict[str, Limit] = {
     "model.eval_iters": optional(COUNT),
     "model.bases_decay": optional(SHARE),
     "model.temperature": optional(SIZE),
+    "model.query_chunk": optional(COUNT),
     "model.map_size": optional(ODD),
     "data.scales": SCALES,
     "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),

@@ -39,8 +39,9 @@ class NonLocal(nn.Module):
             again in the backward pass: memory O(query_chunk · N) in place of O(N²),
             the same values. None does all at once.
         implementation: of `jax.nn.dot_product_attention`. "cudnn" is the fused kernel
-            for NVIDIA GPUs, in half precision, and fails where it cannot run; None
-            chooses.
+            for NVIDIA GPUs: in half precision, for D up to 128 (256 from Hopper on),
+            and it fails where it cannot run. None is JAX's own choice, today "xla",
+            which holds N² weights.
         bn_decay: share of the old running statistics that BN keeps.
         axis_name: mapped axis over which the batch is split, if any.
         dtype: compute type. Parameters, statistics and softmax are float32.

@@ -24,6 +24,7 @@ BAD = {
     "model.eval_iters": -1,
     "model.bases_decay": -0.1,
     "model.temperature": float("nan"),
+    "model.query_chunk": 0,
     "model.map_size": 8,
     "data.scales": (1.0, 0.0),
     "data.crop_size": (33,),

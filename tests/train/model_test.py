@@ -29,6 +29,8 @@ OTHER_FIELDS = [
     ("emanet_tiny", "learn_temperature", True, {"gradient": "unroll"}),
     ("hamburger_tiny", "num_bases", 5, {}),
     ("hamburger_tiny", "bases_update", "moving_average", {}),
+    ("non_local_tiny", "query_chunk", 64, {}),
+    ("non_local_tiny", "implementation", "xla", {}),
     ("deeplabv3_tiny", "image_pooling", False, {}),
     ("deeplabv3plus_tiny", "image_pooling", False, {}),
     ("psanet_tiny", "map_size", 5, {}),
