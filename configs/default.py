@@ -82,8 +82,8 @@ def model() -> ConfigDict:
     # λ, the inverse temperature of the E step, 1 as published; learned from there.
     config.temperature = placeholder(float)
     config.learn_temperature = placeholder(bool)
-    # Non-local attention: for how many pixels at a time, where the N² weights of all of
-    # them do not fit; and "xla" or "cudnn", the fused kernel of NVIDIA GPUs, in bfloat16.
+    # Non-local attention: for how many pixels at a time, where the N² weights of all
+    # do not fit; and "xla" or "cudnn", the fused kernel of NVIDIA GPUs, in bfloat16.
     config.query_chunk = placeholder(int)
     config.implementation = placeholder(str)
     # The DeepLabs: the branch of the pyramid that sees the mean over the image.
