@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ema_jax.fixed_point import fixed_point, repeat
 from ema_jax.options import (
@@ -27,12 +26,12 @@ from ema_jax.options import (
     Implementation,
     Kernel,
     Normalization,
-    axis_names,
     check_choices,
     check_num_iters,
     check_temperature,
     check_tokens,
 )
+from ema_jax.prepare import prepare
 
 EPSILON = 1e-6
 
@@ -47,6 +46,11 @@ class EMAttention(NamedTuple):
         features: re-estimated tokens X̃ = Z μ, (..., N, C), in the type of the input.
         bases: μ after the last M step, (..., K, C), float32 or wider.
         responsibilities: Z of the last E step, (..., N, K), float32 or wider.
+
+    Example:
+        >>> attended = em_attention(jnp.eye(3), jnp.eye(3)[:2], temperature=9.0)
+        >>> attended.responsibilities.argmax(axis=-1)[:2]
+        Array([0, 1], dtype=int32)
     """
 
     features: Array
@@ -275,6 +279,16 @@ def em_attention(
         >>> features, mu, z = em_attention(x, mu)
         >>> features.shape, mu.shape, z.shape
         ((2, 100, 8), (2, 4, 8), (2, 100, 4))
+
+        Only the tokens of the mask count, and the bases go on to the next frame:
+
+        >>> mask = jnp.arange(100) < jnp.array([[100], [60]])
+        >>> following = em_attention(x, mu, mask=mask)
+        >>> float(jnp.abs(following.features[1, 60:]).max())
+        0.0
+
+    Reference:
+        Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426, section 3.
     """
     check_tokens(x, bases, mask)
     check_num_iters(num_iters, gradient)
@@ -318,39 +332,3 @@ def em_attention(
     bases, responsibilities = step(bases, *theta)
     features = reconstruct(responsibilities, bases).astype(x.dtype)
     return EMAttention(features, bases, responsibilities)
-
-
-def prepare(
-    x: Array, bases: Array, mask: Array | None, axis_name: AxisName | None = None
-) -> tuple[Array, Array]:
-    """Tokens and bases as EM takes them: float32 or wider, one shape of leading axes.
-
-    Absent tokens become zeros: 0 · NaN is NaN, so what they hold must not reach a sum.
-    """
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    tokens = x.astype(dtype)
-    if mask is not None:
-        tokens = jnp.where(mask[..., None], tokens, 0)
-    shape = (*x.shape[:-2], *bases.shape[-2:])
-    bases = jnp.broadcast_to(bases.astype(dtype), shape)
-    return tokens, _spread_like(tokens, bases, axis_name)
-
-
-def _spread_like(tokens: Array, bases: Array, axis_name: AxisName | None) -> Array:
-    """The bases, spread over devices as an M step leaves them.
-
-    A loop wants them to begin as they go on: on a mesh with explicit axes split as the
-    leading axes of the tokens are; under `shard_map` varying over the same axes, but
-    for `axis_name`, over which an M step sums.
-    """
-    given = jax.typeof(tokens)
-    mesh = given.sharding.mesh
-    if AxisType.Explicit in mesh.axis_types:
-        leading = given.sharding.spec[:-2]
-        spec = PartitionSpec(*leading, None, None)
-        bases = jax.sharding.reshard(bases, NamedSharding(mesh, spec))
-    varying, already = (
-        jax.typeof(array).manual_axis_type.varying for array in (tokens, bases)
-    )
-    missing = tuple(varying - already - set(axis_names(axis_name)))
-    return lax.pcast(bases, missing, to="varying") if missing else bases

@@ -91,6 +91,12 @@ class EMAU(nn.Module):
         >>> y.shape, updates["batch_stats"]["bases"].shape
         ((2, 9, 9, 16), (4, 16))
 
+        Who asks sees what EM did, here for two images of 81 pixels:
+
+        >>> _, seen = unit.apply(variables, x, train=False, mutable=["intermediates"])
+        >>> seen["intermediates"]["responsibilities"][0].shape
+        (2, 81, 4)
+
     Reference:
         Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426, section 3.
     """

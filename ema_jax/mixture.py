@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ema_jax.em import centred, em_step, prepare, similarity
+from ema_jax.em import centred, em_step, similarity
 from ema_jax.options import (
     Assignment,
     AxisName,
@@ -18,6 +18,7 @@ from ema_jax.options import (
     check_temperature,
     check_tokens,
 )
+from ema_jax.prepare import prepare
 
 
 def mixture_log_likelihood(
@@ -119,6 +120,9 @@ def em_trace(
         >>> trace = em_trace(x, x[:, :4], num_iters=5)
         >>> trace.bases.shape, trace.change.shape
         ((5, 2, 4, 8), (5, 2))
+
+    Reference:
+        Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426, section 3.
     """
     check_tokens(x, bases, mask)
     check_count("num_iters", num_iters)

@@ -70,7 +70,10 @@ MODELS: dict[str, Constructor] = {
     **dict(_at_depths("psanet", PSANet)),
     "psanet_tiny": partial(PSANet, hidden_channels=64, map_size=13, **_tiny),
 }
-"""Name to constructor: `MODELS["emanet_r101"](num_classes=21)`.
+"""Name to constructor.
+
+    >>> MODELS["emanet_r101"](num_classes=21).head.num_classes
+    21
 
 The `…_mmseg` are OpenMMLab's variants, which can load its files; `fcn_…` is EMANet
 without its unit; `deeplabv3plus_r101_no_pooling` is what comes nearest to the size that

@@ -187,6 +187,10 @@ def DeepLabV3Plus(  # noqa: N802
     Raises:
         ValueError: an unknown depth or option.
 
+    Example:
+        >>> DeepLabV3Plus(num_classes=5, depth=50).head.low_level_channels
+        48
+
     Reference:
         Chen et al., ECCV 2018, https://arxiv.org/abs/1802.02611.
     """
@@ -218,6 +222,10 @@ def PSANet(  # noqa: N802
 
     Raises:
         ValueError: an unknown depth or option.
+
+    Example:
+        >>> PSANet().head.map_size, PSANet(output_stride=16).head.map_size
+        (65, 33)
 
     Reference:
         Zhao et al., ECCV 2018; see `PSAHead`.

@@ -26,6 +26,17 @@ class Segmenter(nn.Module):
         auxiliary_head: another head, for the auxiliary loss of a training.
         align_corners: corner pixels coincide, as in the published networks; False
             puts pixel centres at half-integers, as most of OpenMMLab's.
+
+    Example:
+        >>> from functools import partial
+        >>> import jax
+        >>> from ema_jax.heads import FCNHead
+        >>> backbone = ResNet(stage_sizes=(1, 1, 1, 1), width=4, stem_width=4)
+        >>> model = Segmenter(backbone, FCNHead(num_classes=5, stage=4))
+        >>> images = jnp.zeros((2, 33, 49, 3))
+        >>> init = partial(model.init_with_output, train=False)
+        >>> jax.eval_shape(init, jax.random.key(0), images)[0].shape
+        (2, 33, 49, 5)
     """
 
     backbone: nn.Module

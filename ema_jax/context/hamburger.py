@@ -10,9 +10,10 @@ from jax.typing import DTypeLike
 
 from ema_jax.bases import moving_average
 from ema_jax.context.common import PointwiseBN, to_tokens
-from ema_jax.em import normalize, prepare, softmax_over_bases
+from ema_jax.em import normalize, softmax_over_bases
 from ema_jax.layers import pointwise
 from ema_jax.options import AxisName, check_features, check_option, check_positive
+from ema_jax.prepare import prepare
 
 BasesUpdate = Literal["random", "moving_average", "none"]
 

@@ -22,6 +22,13 @@ class FCNHead(nn.Module):
     Raises:
         ValueError: another stage.
 
+    Example:
+        >>> import jax
+        >>> stages = tuple((jnp.ones((1, 5, 5, 4)), None) for _ in range(4))
+        >>> head = FCNHead(num_classes=3, hidden_channels=8)
+        >>> head.init_with_output(jax.random.key(0), stages, train=False)[0].shape
+        (1, 5, 5, 3)
+
     Reference:
         Long et al., CVPR 2015, https://arxiv.org/abs/1411.4038.
     """
