@@ -12,13 +12,18 @@ HIDDEN_CHANNELS = 24
 # Attention sees 5×7 pixels, whose offsets a map of 9×13 covers: 9 leaves some out in
 # one direction, 15 has too many in both.
 HEADS = {
+    "fcn": {},
     "deeplabv3": {},
     "deeplabv3plus": {},
     "deeplabv3plus_no_pooling": {"image_pooling": False},
     "psa9": {"map_size": 9},
     "psa15": {"map_size": 15},
 }
+TRAIN_SEED = 8
+"""Of the features in training: no ReLU is so near to zero that rounding turns it."""
+
 GRADIENTS = {
+    "fcn": ("conv1.conv.weight", "classifier.weight"),
     "deeplabv3": ("aspp.pool.conv.weight", "aspp.conv3.conv.weight"),
     "deeplabv3plus": ("low_level.conv.weight", "aspp.project.conv.weight"),
     "deeplabv3plus_no_pooling": ("aspp.conv1.conv.weight",),

@@ -1,4 +1,4 @@
-"""Writes heads.npz: the heads of DeepLabV3, DeepLabV3+ and PSANet.
+"""Writes heads.npz: the heads of FCN, DeepLabV3, DeepLabV3+ and PSANet.
 
     python tests/golden/make_heads.py
 
@@ -13,7 +13,8 @@ heads_cases.HEADS; `sampled` as in cases.py.
   {head}/low, {head}/features: of that, the gradients of sum(logits · cotangent), by the
     features, channels last, sampled; `low` of DeepLabV3+ alone
   {head}/{weight}: and by the weights of heads_cases.GRADIENTS, sampled
-  {head}/train: logits in training, with the statistics of the batch, sampled
+  {head}/train/…: the same in training, with the statistics of the batch, all sampled,
+    for features of TRAIN_SEED
 """
 
 import sys
@@ -48,6 +49,8 @@ def make_head(name: str) -> torch.nn.Module:
             low[0], inputs, channels, low[1], rates, classes, **options
         )
     hidden = heads_cases.HIDDEN_CHANNELS
+    if name == "fcn":
+        return peer_heads.FCNHead(inputs, hidden, classes)
     return peer_heads.PSAHead(inputs, channels, hidden, num_classes=classes, **options)
 
 
@@ -55,8 +58,20 @@ def head_goldens(name: str, dtype: torch.dtype) -> Arrays:
     head = make_head(name)
     out = {f"{name}/shapes": join_shapes(state_shapes(head))}
     load(head, dtype)
+    evaluated = pass_goldens(name, head, dtype, cases.WEIGHT_SEED)
+    out |= {f"{name}/{key}": x for key, x in evaluated.items()}
+    trained = pass_goldens(name, head.train(), dtype, heads_cases.TRAIN_SEED)
+    trained["logits"] = cases.sample(trained["logits"])
+    return out | {f"{name}/train/{key}": x for key, x in trained.items()}
+
+
+def pass_goldens(
+    name: str, head: torch.nn.Module, dtype: torch.dtype, seed: int
+) -> Arrays:
+    """Logits of a head, and gradients with a random cotangent."""
+    head.zero_grad()
     low, features = (
-        channels_first(seeded.values(key, shape, seed=cases.WEIGHT_SEED), dtype)
+        channels_first(seeded.values(key, shape, seed=seed), dtype)
         .contiguous()
         .requires_grad_()
         for key, shape in (
@@ -65,18 +80,17 @@ def head_goldens(name: str, dtype: torch.dtype) -> Arrays:
         )
     )
     logits = head(low, features)
-    out[f"{name}/logits"] = channels_last(logits)
-    shape = out[f"{name}/logits"].shape
-    cotangent = seeded.values("cotangent", shape, seed=cases.COTANGENT_SEED)
+    out = {"logits": channels_last(logits)}
+    cotangent = seeded.values(
+        "cotangent", out["logits"].shape, seed=cases.COTANGENT_SEED
+    )
     (logits * channels_first(cotangent, dtype)).sum().backward()
     for key, x in (("low", low), ("features", features)):
         if x.grad is not None:
-            out[f"{name}/{key}"] = cases.sample(channels_last(x.grad))
+            out[key] = cases.sample(channels_last(x.grad))
     weights = dict(head.named_parameters())
     for key in heads_cases.GRADIENTS[name]:
-        out[f"{name}/{key}"] = cases.sample(array(weights[key].grad))
-    trained = channels_last(head.train()(low, features))
-    out[f"{name}/train"] = cases.sample(trained)
+        out[key] = cases.sample(array(weights[key].grad))
     return out
 
 

@@ -1,4 +1,4 @@
-"""The heads of DeepLabV3, DeepLabV3+ and PSANet in PyTorch, written from the papers.
+"""FCN and the heads of DeepLabV3, DeepLabV3+ and PSANet in PyTorch, from the papers.
 
 As peer.py, a second implementation to compare with: plain modules, no speed.
 """
@@ -50,6 +50,17 @@ class ASPP(nn.Module):
             pooled = self.pool(F.adaptive_avg_pool2d(x, 1))
             parts.append(upsample(pooled, x.shape[-2:]))
         return self.project(torch.cat(parts, dim=1))
+
+
+class FCNHead(nn.Module):
+    def __init__(self, inputs: int, hidden: int, num_classes: int):
+        super().__init__()
+        self.conv1 = ConvBNReLU(inputs, hidden, 3)
+        self.classifier = nn.Conv2d(hidden, num_classes, 1)
+
+    def forward(self, low: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        del low
+        return self.classifier(self.conv1(x))
 
 
 class DeepLabV3Head(nn.Module):

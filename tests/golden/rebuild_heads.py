@@ -6,7 +6,7 @@ import flax.linen as nn
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from ema_jax.heads import DeepLabV3Head, DeepLabV3PlusHead, PSAHead
+from ema_jax.heads import DeepLabV3Head, DeepLabV3PlusHead, FCNHead, PSAHead
 from ema_jax.resnet import Features
 from ema_jax.weights.table import KeyTable, conv_bn_keys, conv_keys, to_jax
 from tests.golden import cases, heads_cases, seeded
@@ -18,10 +18,12 @@ def make_head(name: str) -> nn.Module:
     """The head of a golden case, without dropout."""
     options = {
         "num_classes": heads_cases.CLASSES,
-        "channels": heads_cases.CHANNELS,
         "dropout_rate": 0.0,
         **heads_cases.HEADS[name],
     }
+    if name == "fcn":
+        return FCNHead(hidden_channels=heads_cases.HIDDEN_CHANNELS, stage=2, **options)
+    options["channels"] = heads_cases.CHANNELS
     if name.startswith("psa"):
         return PSAHead(hidden_channels=heads_cases.HIDDEN_CHANNELS, **options)
     kind: Callable[..., nn.Module] = DeepLabV3Head
@@ -55,10 +57,10 @@ def table(name: str) -> KeyTable:
     return keys
 
 
-def features(name: str) -> np.ndarray:
+def features(name: str, seed: int = cases.WEIGHT_SEED) -> np.ndarray:
     """The features of stage 1, "low", or of stage 4, "features"."""
     shape = heads_cases.LOW_SHAPE if name == "low" else heads_cases.SHAPE
-    return seeded.values(name, shape, seed=cases.WEIGHT_SEED)
+    return seeded.values(name, shape, seed=seed)
 
 
 def stages(low: np.ndarray, last: np.ndarray, mask: np.ndarray | None = None):

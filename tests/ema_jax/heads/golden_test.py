@@ -1,4 +1,4 @@
-"""DeepLabV3, DeepLabV3+ and PSANet against their PyTorch peers."""
+"""FCN, DeepLabV3, DeepLabV3+ and PSANet against their PyTorch peers."""
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,11 @@ from tests.golden.rebuild_heads import features, make_head, stages, table, varia
 from tests.quick import run
 
 
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("name", heads_cases.HEADS)
-def test_logits_and_gradients_equal_pytorch(name):
+def test_logits_and_gradients_equal_pytorch(name, train):
     head, weights = make_head(name), variables(name)
+    prefix = f"{name}/train/" if train else f"{name}/"
     expected = golden("heads")
     shape = expected[f"{name}/logits"].shape
     cotangent = seeded.values("cotangent", shape, seed=cases.COTANGENT_SEED)
@@ -22,19 +24,21 @@ def test_logits_and_gradients_equal_pytorch(name):
     def backward(params, low, last):
         def total(params, low, last):
             held = {**weights, "params": params}
-            logits = head.apply(held, stages(low, last), train=False)
+            options = {"train": train, "mutable": ["batch_stats"]}
+            logits, _ = head.apply(held, stages(low, last), **options)
             return jnp.vdot(logits, cotangent), logits
 
         return jax.grad(total, (0, 1, 2), has_aux=True)(params, low, last)
 
-    (by_params, *by_features), logits = run(
-        backward, weights["params"], features("low"), features("features")
-    )
-    assert relative_error(logits, expected[f"{name}/logits"]) < 1e-4
+    seed = heads_cases.TRAIN_SEED if train else cases.WEIGHT_SEED
+    seen = [features(key, seed) for key in ("low", "features")]
+    (by_params, *by_features), logits = run(backward, weights["params"], *seen)
+    actual = cases.sample(logits) if train else logits
+    assert relative_error(actual, expected[prefix + "logits"]) < 1e-4
     for key, gradient in zip(("low", "features"), by_features, strict=True):
-        if f"{name}/{key}" in expected:
+        if prefix + key in expected:
             actual = cases.sample(gradient)
-            assert relative_error(actual, expected[f"{name}/{key}"]) < 1e-4, key
+            assert relative_error(actual, expected[prefix + key]) < 1e-4, key
         else:
             assert key == "low"
             assert not np.any(gradient)
@@ -44,16 +48,4 @@ def test_logits_and_gradients_equal_pytorch(name):
         for part in target.path:
             leaf = leaf[part]
         actual = cases.sample(to_torch(np.asarray(leaf), target.layout))
-        assert relative_error(actual, expected[f"{name}/{key}"]) < 1e-4, key
-
-
-@pytest.mark.parametrize("name", ["deeplabv3", "deeplabv3plus", "psa9"])
-def test_training_uses_the_statistics_of_the_batch_as_pytorch(name):
-    head, weights = make_head(name), variables(name)
-
-    def forward(low, last):
-        given = stages(low, last)
-        return head.apply(weights, given, train=True, mutable=["batch_stats"])
-
-    logits, _ = run(forward, features("low"), features("features"))
-    assert relative_error(cases.sample(logits), golden("heads")[f"{name}/train"]) < 1e-4
+        assert relative_error(actual, expected[prefix + key]) < 1e-4, key
