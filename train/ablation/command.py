@@ -5,17 +5,23 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from train.ablation.cost import costs_of
 from train.ablation.figures import draw
 from train.ablation.grid import Ablation, Run, load_ablation
 from train.ablation.jobs import Job, run_jobs
 from train.ablation.results import FINISHED, as_csv, as_markdown
-from train.ablation.run import RESULT, fail, result_of, specify
-from train.data import open_dataset
+from train.ablation.run import RESULT, fail, result_of
+from train.ablation.specification import (
+    Specification,
+    check_unchanged,
+    fingerprint,
+)
+from train.data import Dataset, open_dataset
 from train.errors import UserError
 from train.folders import not_written
 
@@ -24,7 +30,7 @@ log = logging.getLogger("ema_jax")
 ROOT = Path(__file__).parents[2]
 """Where `train` and `configs` are imported from."""
 
-LOG = "log.txt"
+LOG, COST_LOG = "log.txt", "cost.txt"
 
 
 def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> None:
@@ -46,14 +52,12 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
     if jobs < 1:
         raise UserError(f"--jobs={jobs} cannot be used; give 1 or more")
     ablation = load_ablation(path, overrides)
-    prepare_data(ablation)
+    datasets = open_datasets(ablation)
     folder = Path(workdir)
-    try:
-        for run in ablation.runs:
-            specify(folder / run.folder, run.config, ablation.options(run))
-    except OSError as error:
-        raise not_written("workdir", folder, error) from error
+    specify(ablation, datasets, folder)
     results = train_missing(ablation, folder, jobs)
+    if ablation.costs:
+        tell_costs(ablation, results, folder, jobs)
     write(ablation, results, folder)
     print((folder / "summary.md").read_text())
     failed = [run for run in ablation.runs if not _finished(results, run)]
@@ -65,14 +69,36 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
         )
 
 
-def prepare_data(ablation: Ablation) -> None:
-    """Write the records once, before several processes would."""
-    found = {
-        (data.name, data.root, data.data_dir)
-        for data in (run.config.data for run in ablation.runs)
+def open_datasets(ablation: Ablation) -> dict[str, Dataset]:
+    """The data set of each run; records are written once, before many processes do."""
+    opened: dict[tuple, Dataset] = {}
+    found = {}
+    for run in ablation.runs:
+        data = run.config.data
+        where = data.name, data.root, data.data_dir
+        if where not in opened:
+            opened[where] = open_dataset(
+                data.name, root=data.root, data_dir=data.data_dir
+            )
+        found[run.folder] = opened[where]
+    return found
+
+
+def specify(ablation: Ablation, datasets: Mapping[str, Dataset], folder: Path) -> None:
+    """Say in every run's folder what it trains, unless one of them holds another."""
+    wanted = {
+        folder / run.folder: Specification(
+            run.config, fingerprint(datasets[run.folder]), ablation.eval_iters
+        )
+        for run in ablation.runs
     }
-    for name, root, data_dir in found:
-        open_dataset(name, root=root, data_dir=data_dir)
+    for place, specification in wanted.items():
+        check_unchanged(place, specification)
+    try:
+        for place, specification in wanted.items():
+            specification.write(place)
+    except OSError as error:
+        raise not_written("workdir", folder, error) from error
 
 
 def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]:
@@ -110,10 +136,36 @@ def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]
     return results
 
 
+def tell_costs(
+    ablation: Ablation, results: Mapping[str, Any], folder: Path, jobs: int
+) -> None:
+    """Find out what each point costs that has a training and no costs yet."""
+    points = {
+        run.labels: folder / run.folder
+        for run in ablation.runs
+        if _finished(results, run) and not costs_of(folder / run.folder)
+    }
+    asked = list(points.values())
+
+    def note(index: int, status: int) -> None:
+        if status:
+            point = asked[index].parent
+            said = _last_line(point / COST_LOG)
+            log.info("%s: its costs are not known: %s", point.name, shorten(said, 200))
+
+    run_jobs([cost_job(run) for run in asked], jobs, environment(), note)
+
+
 def job(folder: Path) -> Job:
     """The process that trains one run."""
     command = [sys.executable, "-m", "train.ablation.run", str(folder)]
     return Job(command, folder / LOG)
+
+
+def cost_job(folder: Path) -> Job:
+    """The process that tells what the point of a run costs."""
+    command = [sys.executable, "-m", "train.ablation.cost", str(folder)]
+    return Job(command, folder.parent / COST_LOG)
 
 
 def environment() -> dict[str, str]:
@@ -130,8 +182,8 @@ def collect(folder: Path, status: int) -> dict[str, Any]:
     how = f"ended with status {status}"
     if status < 0:
         how = f"killed by {signal.Signals(-status).name}"
-    said = (folder / LOG).read_text(errors="replace").strip().rpartition("\n")[2]
-    return fail(folder, f"{how} after {shorten(said, 200)!r}; see {folder / LOG}")
+    said = shorten(_last_line(folder / LOG), 200)
+    return fail(folder, f"{how} after {said!r}; see {folder / LOG}")
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -144,10 +196,15 @@ def describe(result: dict[str, Any]) -> str:
 
 def write(ablation: Ablation, results: dict[str, Any], folder: Path) -> None:
     """Write tables and figures of what there is."""
+    results = {name: costs_of(folder / name) | found for name, found in results.items()}
     (folder / "results.csv").write_text(as_csv(ablation, results))
     (folder / "summary.md").write_text(as_markdown(ablation, results))
     draw(ablation, results, folder)
 
 
-def _finished(results: dict[str, Any], run: Run) -> bool:
+def _finished(results: Mapping[str, Any], run: Run) -> bool:
     return results[run.folder]["status"] == FINISHED
+
+
+def _last_line(path: Path) -> str:
+    return path.read_text(errors="replace").strip().rpartition("\n")[2]

@@ -1,28 +1,67 @@
-"""What a training costs: work and memory, without running it."""
+"""What a point of an ablation costs, in a process of its own, apart from its training.
 
-import jax
+`python -m train.ablation.cost`; `cost.json` lies beside the folders of its seeds.
+"""
+
+import sys
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
+from train.ablation.files import read_json, write_json
+from train.ablation.parent import end_with_parent
+from train.ablation.specification import read_specification
+from train.aot.compile import DoesNotFitError, compile_step
+from train.console import log_to_stderr
+from train.data import open_dataset
+from train.errors import UserError
 from train.memory import peak_memory
 from train.model import build_model
+from train.partition import configured_mesh
 from train.profile.counts import count
-from train.profile.programs import training_program
+
+COST = "cost.json"
 
 
 def costs(config: ConfigDict, num_classes: int) -> dict[str, int]:
     """Multiply-adds of a forward pass, and memory of an update, on training crops.
 
-    A crop that is not square is taken for one of its longer side.
+    To count the former, a crop that is not square is taken for one of its longer side.
 
     Returns:
-        "multiply_adds" of one crop, "training_memory" in bytes of a batch of them on
-        one device.
+        "multiply_adds" of one crop, "training_memory" in bytes on each device, of the
+        step that the training itself takes.
     """
     model = build_model(config.model, num_classes, config.data.crop_size)
     size = max(config.data.crop_size)
-    device = jax.devices()[0]
-    program = training_program(model, size, config.batch_size, device)
+    program = compile_step(config, num_classes, configured_mesh(config))
     return {
         "multiply_adds": count(model, size, batch=1).multiply_adds.total,
-        "training_memory": peak_memory(program.compiled),
+        "training_memory": peak_memory(program),
     }
+
+
+def costs_of(folder: Path) -> dict[str, int]:
+    """What is known of the costs of a run, from the folder of its point."""
+    return read_json(folder.parent / COST) or {}
+
+
+def main(folder: Path) -> int:
+    """Write the costs of the run of a folder; returns the exit status."""
+    end_with_parent()
+    log_to_stderr()
+    config = read_specification(folder).config
+    try:
+        dataset = open_dataset(
+            config.data.name, root=config.data.root, data_dir=config.data.data_dir
+        )
+        found = costs(config, dataset.num_classes)
+    except (DoesNotFitError, UserError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write_json(folder.parent / COST, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

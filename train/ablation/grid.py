@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from train.config import PREFIX, apply_override, field_names, load_config
+from train.config import PREFIX, apply_override, load_config
 from train.errors import UserError
 from train.limits import check_limits
 
@@ -54,7 +54,7 @@ class Ablation:
         runs: all trainings, seed by seed, so that a part of them is already a table.
         eval_iters: EM iterations at which each trained network is evaluated; empty:
             as its config says.
-        costs: whether the first seed of each point also tells what it costs.
+        costs: whether it is told what each point costs.
     """
 
     name: str
@@ -62,14 +62,6 @@ class Ablation:
     runs: tuple[Run, ...]
     eval_iters: tuple[int, ...] = ()
     costs: bool = False
-
-    def options(self, run: Run) -> dict[str, Any]:
-        """What is asked of a run beside its training."""
-        first = run.seed == self.runs[0].seed
-        return {
-            "eval_iters": list(self.eval_iters),
-            "costs": self.costs and first,
-        }
 
 
 def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
@@ -197,26 +189,3 @@ def _integers(field: str, values: Any, least: int) -> tuple[int, ...]:
 
 def _field(override: str) -> str:
     return override.removeprefix(PREFIX).partition("=")[0]
-
-
-def differing_field(old: ConfigDict, new: ConfigDict) -> str | None:
-    """The first field that makes another training of two configs, if any."""
-    for name in sorted({*field_names(old), *field_names(new)} - {*PLACES}):
-        values = [_get(config, name) for config in (old, new)]
-        if values[0] != values[1]:
-            return name
-    return None
-
-
-PLACES = ("data.root", "data.data_dir", "data.num_threads", "data.prefetch")
-"""Fields that say where and how data is read, and change no number."""
-
-
-def _get(config: ConfigDict, name: str) -> Any:
-    """The value of a dotted field, None where there is none."""
-    value: Any = config
-    for part in name.split("."):
-        if part not in value:
-            return None
-        value = value[part]
-    return value

@@ -4,7 +4,6 @@ Its folder holds `run.json`, which says what to train, and in the end `result.js
 """
 
 import contextlib
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -12,15 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
-from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
-from train.ablation.cost import costs
-from train.ablation.grid import differing_field
+from train.ablation.files import read_json, write_json
 from train.ablation.parent import end_with_parent
+from train.ablation.specification import RESULT, read_specification
 from train.ablation.speed import images_per_second
 from train.ablation.sweep import IterationSweep
-from train.config import from_json, to_json
 from train.console import log_to_stderr
 from train.errors import Preempted, UserError
 from train.loop import Training
@@ -30,35 +27,13 @@ from train.partition import configured_mesh
 from train.state import TrainState
 from train.validation import Validation
 
-SPECIFICATION, RESULT = "run.json", "result.json"
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-
-
-def specify(folder: Path, config: ConfigDict, options: dict[str, Any]) -> None:
-    """Say in `folder` what is to be trained, and what is asked beside.
-
-    Raises:
-        UserError: the folder holds another training.
-    """
-    path = folder / SPECIFICATION
-    if path.exists():
-        old = json.loads(path.read_text())
-        name = differing_field(from_json(old.pop("config")), config)
-        for option in options:
-            if name is None and old[option] != options[option]:
-                name = option
-        if name is not None:
-            raise UserError(
-                f"{folder} was begun with another config.{name}; choose another "
-                "--workdir, or that value"
-            )
-    write_json(path, {"config": to_json(config), **options})
 
 
 def result_of(folder: Path) -> dict[str, Any] | None:
     """What a run left behind, None if it did not end."""
-    path = folder / RESULT
-    return json.loads(path.read_text()) if path.exists() else None
+    result = read_json(folder / RESULT)
+    return result if result and "status" in result else None
 
 
 def fail(folder: Path, error: str) -> dict[str, Any]:
@@ -80,13 +55,13 @@ def run(folder: Path) -> dict[str, Any]:
         UserError: what stopped the training; nothing is written then.
         Preempted: SIGTERM came; what was trained is saved.
     """
-    specification = json.loads((folder / SPECIFICATION).read_text())
-    config = from_json(specification["config"])
+    specification = read_specification(folder)
+    config = specification.config
     with contextlib.ExitStack() as stack:
         training = Training(config, str(folder), stack)
         stack.enter_context(training.preemption)
         state, scores = training.run()
-        table = evaluations(training, state, scores, specification["eval_iters"])
+        table = evaluations(training, state, scores, specification.eval_iters)
     result = {
         "status": FINISHED,
         "error": "",
@@ -95,8 +70,6 @@ def run(folder: Path) -> dict[str, Any]:
         "images_per_second": images_per_second(str(folder)),
         "scores": table,
     }
-    if specification["costs"]:
-        result |= costs(config, training.dataset.num_classes)
     write_json(folder / RESULT, result)
     return result
 
@@ -137,14 +110,6 @@ def as_json(scores: Scores, class_names: Sequence[str]) -> dict[str, Any]:
         "pixel_accuracy": number(scores.pixel_accuracy),
         "iou": dict(zip(class_names, map(number, scores.iou), strict=True)),
     }
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    partial.replace(path)
 
 
 def main(folder: Path) -> int:

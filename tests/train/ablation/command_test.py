@@ -5,11 +5,15 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import main
 from train.ablation import command, run
+from train.ablation.cost import COST
+from train.ablation.files import write_json
+from train.ablation.specification import read_specification
 
 CONFIG = """
 from configs.ablations import default
@@ -34,11 +38,15 @@ def config_file(tmp_path, monkeypatch):
 
 @pytest.fixture
 def prepared(monkeypatch):
-    """The data sets that were opened; none is written."""
+    """The data sets that were opened; none is written, the root stands for all."""
     opened = []
-    monkeypatch.setattr(
-        command, "open_dataset", lambda name, **where: opened.append((name, where))
-    )
+
+    def open_dataset(name, *, root, data_dir):
+        opened.append(root)
+        return SimpleNamespace(root=root)
+
+    monkeypatch.setattr(command, "open_dataset", open_dataset)
+    monkeypatch.setattr(command, "fingerprint", lambda dataset: str(dataset.root))
     return opened
 
 
@@ -47,11 +55,22 @@ class Played:
 
     def __init__(self, **outcomes):
         self.outcomes = {name.replace("_", "/"): o for name, o in outcomes.items()}
-        self.trained = []
+        self.trained, self.counted, self.costs = [], [], None
+
+    def cost(self, folder, log):
+        self.counted.append(folder.parent.name.removeprefix("K="))
+        if self.costs is None:
+            log.write_text("loading\nerror: it does not fit\n")
+        else:
+            write_json(folder.parent / COST, {"multiply_adds": self.costs})
 
     def __call__(self, jobs, at_once, environment, done):
         for index, job in enumerate(jobs):
             folder = Path(job.command[-1])
+            if "train.ablation.cost" in job.command:
+                self.cost(folder, job.log)
+                done(index, 1 if self.costs is None else 0)
+                continue
             name = f"{folder.parent.name.removeprefix('K=')}/{folder.name[-1]}"
             self.trained.append(name)
             outcome = self.outcomes[name]
@@ -60,10 +79,13 @@ class Played:
             if isinstance(outcome, int):  # it died
                 (folder / command.LOG).write_text("step 1\nout of memory\n")
             else:
-                scores = {"mean_iou": outcome, "pixel_accuracy": 0.5}
-                run.write_json(
+                scores = [
+                    {"eval_iters": t, "mean_iou": outcome, "pixel_accuracy": 0.5}
+                    for t in read_specification(folder).eval_iters or (None,)
+                ]
+                write_json(
                     folder / run.RESULT,
-                    {"status": "finished", "error": "", "scores": [scores]},
+                    {"status": "finished", "error": "", "scores": scores},
                 )
             done(index, -9 if isinstance(outcome, int) else 0)
 
@@ -131,14 +153,85 @@ def test_the_others_go_on_when_one_fails(config_file, prepared, play, tmp_path, 
     assert again.trained == ["8/0"]
 
 
-def test_another_ablation_in_the_same_workdir(
-    config_file, prepared, play, tmp_path, capsys
+ALL = {"k4_0": 0.5, "k8_0": 0.5, "k4_1": 0.5, "k8_1": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("--config.num_steps=5", "K=4/seed0 was begun with another config.num_steps"),
+        (
+            "--config.data.root=other",
+            "K=4/seed0 was begun with other data than what config.data.root=other "
+            "holds now; choose another --workdir, or that data",
+        ),
+    ],
+)
+def test_other_trainings_in_the_same_workdir(
+    config_file, prepared, play, tmp_path, capsys, option, wanted
 ):
-    play(k4_0=0.5, k8_0=0.5, k4_1=0.5, k8_1=0.25)
+    play(**ALL)
     assert ablate(config_file, tmp_path / "w") == 0
     play()
-    assert ablate(config_file, tmp_path / "w", "--config.num_steps=5") == 2
-    assert "was begun with another config.num_steps" in capsys.readouterr().err
+    assert ablate(config_file, tmp_path / "w", option) == 2
+    assert wanted in capsys.readouterr().err
+
+
+def test_what_is_refused_leaves_all_as_it_was(config_file, prepared, play, tmp_path):
+    play(**ALL)
+    workdir = tmp_path / "w"
+    assert ablate(config_file, workdir) == 0
+    last = workdir / "runs" / "K=8" / "seed1" / "run.json"
+    last.write_text(last.read_text().replace('"num_bases": 8', '"num_bases": 9'))
+    before = {path: path.read_bytes() for path in workdir.rglob("*.json")}
+    play()
+    assert ablate(config_file, workdir, "--config.eval_iters=(1,)") == 2
+    assert before == {path: path.read_bytes() for path in workdir.rglob("*.json")}
+
+
+def test_other_seeds_in_any_order(config_file, prepared, play, tmp_path):
+    play(k4_1=0.5, k8_1=0.5).costs = 1
+    options = ("--config.costs=true",)
+    assert ablate(config_file, tmp_path / "w", "--config.seeds=(1,)", *options) == 0
+    more = play(k4_0=0.5, k8_0=0.5)
+    assert ablate(config_file, tmp_path / "w", *options) == 0
+    assert more.trained == ["4/0", "8/0"]
+    none = play()
+    for seeds in ("(1, 0)", "(1,)", "(0,)"):
+        seeds = f"--config.seeds={seeds}"
+        assert ablate(config_file, tmp_path / "w", seeds, *options) == 0
+    assert none.trained == none.counted == []
+
+
+def test_other_iterations_are_evaluated_anew(config_file, prepared, play, tmp_path):
+    play(**ALL)
+    assert ablate(config_file, tmp_path / "w") == 0
+    again = play(**ALL)
+    assert ablate(config_file, tmp_path / "w", "--config.eval_iters=(1, 2)") == 0
+    assert again.trained == ["4/0", "8/0", "4/1", "8/1"]
+
+
+def test_costs_come_apart_and_once_a_point(
+    config_file, prepared, play, tmp_path, capsys
+):
+    workdir = tmp_path / "w"
+    play(**ALL)
+    assert ablate(config_file, workdir) == 0
+    assert "multiply-adds" not in capsys.readouterr().out
+
+    failing = play()
+    assert ablate(config_file, workdir, "--config.costs=true") == 0
+    assert (failing.trained, failing.counted) == ([], ["4", "8"])
+    said = capsys.readouterr()
+    assert "K=4: its costs are not known: error: it does not fit\n" in said.err
+    assert "| 4 | 50.00 ± 0.00 | 50.00 ± 0.00 | 2 |" in said.out
+
+    known = play()
+    known.costs = 2_000_000_000
+    assert ablate(config_file, workdir, "--config.costs=true") == 0
+    assert known.counted == ["4", "8"]
+    wanted = "| 4 | 50.00 ± 0.00 | 50.00 ± 0.00 | 2.000 G | 2 |"
+    assert wanted in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ema_jax import MODELS
-from train.ablation.grid import differing_field, load_ablation
+from train.ablation.grid import load_ablation
 from train.config import load_config
 from train.errors import UserError
 
@@ -97,31 +97,12 @@ def test_how_much_the_shipped_ones_train(name, points):
     assert len(ablation.runs) == 3 * points
 
 
-def test_costs_are_told_once_for_each_point():
-    ablation = load("rivals", "--config.seeds=(4, 2)", "--config.eval_iters=(3,)")
-    asked = [ablation.options(run) for run in ablation.runs]
-    assert [options["costs"] for options in asked] == [True] * 10 + [False] * 10
-    assert all(options["eval_iters"] == [3] for options in asked)
-    ablation = load("bases")
-    assert not any(ablation.options(run)["costs"] for run in ablation.runs)
-
-
 def test_trained_bases_come_with_a_gradient_that_reaches_them():
     for run in load("update_normalization").runs:
         trained = run.config.model.bases_update == "gradient"
         assert run.config.model.gradient == ("unroll" if trained else None)
         assert run.labels[0].startswith(run.config.model.bases_update)
         assert run.config.model.normalization == run.labels[1]
-
-
-def test_another_training_is_noticed_but_not_other_places():
-    one, other = load("default", "--config.seeds=(0,)").runs, load("default").runs
-    assert differing_field(one[0].config, other[0].config) is None
-    assert differing_field(other[0].config, other[1].config) == "seed"
-    moved = load("default", "--config.data.root=x", "--config.data.num_threads=1")
-    assert differing_field(other[0].config, moved.runs[0].config) is None
-    longer = load("default", "--config.optimizer.power=1")
-    assert differing_field(other[0].config, longer.runs[0].config) == "optimizer.power"
 
 
 @pytest.mark.parametrize(

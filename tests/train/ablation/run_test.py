@@ -15,10 +15,11 @@ from ema_jax import MODELS
 from tests.micro import MICRO
 from train.ablation import run
 from train.ablation.command import ROOT, environment
+from train.ablation.specification import Specification
 from train.ablation.sweep import IterationSweep
 from train.config import load_config
 from train.divergence import Divergence
-from train.errors import Preempted, UserError
+from train.errors import Preempted
 from train.loop import Training
 from train.mesh import make_mesh
 
@@ -73,7 +74,7 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     monkeypatch.setattr(
         IterationSweep, "at", staticmethod(lambda v, t: swept.append(t) or at(v, t))
     )
-    run.specify(tmp_path, config, {"eval_iters": [1, 3], "costs": False})
+    Specification(config, "data", (1, 3)).write(tmp_path)
     with jax.default_prng_impl("rbg"):
         result = run.run(tmp_path)
     assert result == run.result_of(tmp_path)
@@ -88,6 +89,14 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     assert three["mean_iou"] == own.mean_iou
     assert three["pixel_accuracy"] == own.pixel_accuracy
     assert three["iou"] == dict(zip(["dark", "bright"], own.iou, strict=True))
+
+    # with others asked for, the last checkpoint is evaluated, and nothing trained
+    Specification(config, "data", (3,)).write(tmp_path)
+    assert run.result_of(tmp_path) is None
+    monkeypatch.setattr(Training, "compile", None)
+    with jax.default_prng_impl("rbg"):
+        result = run.run(tmp_path)
+    assert (result["steps"], result["scores"]) == (4, [three])
 
     # and without a sweep its scores are taken, of whatever is left to evaluate
     training = SimpleNamespace(classes=SimpleNamespace(names=["dark", "bright"]))
@@ -104,20 +113,6 @@ def test_a_score_that_does_not_exist_is_null():
         "pixel_accuracy": None,
         "iou": {"a": None, "b": 0.5},
     }
-
-
-def test_another_training_in_the_same_folder(config, tmp_path):
-    options = {"eval_iters": [3], "costs": False}
-    run.specify(tmp_path, config, options)
-    run.specify(tmp_path, config, options)
-    with pytest.raises(UserError, match=r"begun with another config\.eval_iters"):
-        run.specify(tmp_path, config, {"eval_iters": [], "costs": False})
-    other = config.copy_and_resolve_references().unlock()
-    other.data.root = "elsewhere"
-    run.specify(tmp_path, other, options)
-    other.optimizer.momentum = 0.5
-    with pytest.raises(UserError, match=r"another config\.optimizer\.momentum"):
-        run.specify(tmp_path, other, options)
 
 
 def test_how_a_training_failed(config, tmp_path, monkeypatch):
@@ -142,7 +137,7 @@ def test_the_process_itself(config, tmp_path):
     """A real one, whose network does not exist."""
     config = config.copy_and_resolve_references().unlock()
     config.batch_size = config.evaluation.batch_size = 8  # on eight devices
-    run.specify(tmp_path, config, {"eval_iters": [], "costs": False})
+    Specification(config, "data").write(tmp_path)
     command = [sys.executable, "-m", "train.ablation.run", str(tmp_path)]
     process = subprocess.Popen(
         command,
