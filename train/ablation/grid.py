@@ -89,6 +89,7 @@ def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
     common = [text for text in overrides if text not in own]
     base = _find(config.base, Path(path))
     axes = tuple(make_axis(name, points) for name, points in _pairs(config.axes))
+    check_overrides(axes, common)
     seeds = _integers("seeds", config.seeds, least=0)
     if not seeds:
         raise UserError("config.seeds=() leaves nothing to train; give (0, 1, 2)")
@@ -99,6 +100,31 @@ def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
         eval_iters=_integers("eval_iters", config.eval_iters, least=1),
         costs=config.costs,
     )
+
+
+def check_overrides(axes: Sequence[Axis], common: Sequence[str]) -> None:
+    """Raise a UserError where what is asked of every training would not be done."""
+    varied = {
+        _field(text): axis.name
+        for axis in axes
+        for point in axis.points.values()
+        for text in point
+    }
+    if "seed" in varied:
+        raise UserError(
+            f"config.axes: {varied['seed']} sets the seed; give config.seeds"
+        )
+    for text in common:
+        field = _field(text)
+        if field == "seed":
+            value = text.partition("=")[2]
+            raise UserError(
+                f"{text} would not be used; give --config.seeds='({value},)'"
+            )
+        if field in varied:
+            raise UserError(
+                f"{text} would not be used; config.axes varies it as {varied[field]}"
+            )
 
 
 def make_axis(name: str, points: Any) -> Axis:
@@ -112,7 +138,12 @@ def make_axis(name: str, points: Any) -> Axis:
         UserError: no point, two of one label, or a point that sets nothing.
     """
     named: dict[str, Point] = {}
-    for given in (points,) if isinstance(points, str) else tuple(points):
+    if not isinstance(points, str | list | tuple):
+        raise UserError(
+            f"config.axes: {name} has the points {points!r}; "
+            'give overrides, such as ("model.num_bases=8",)'
+        )
+    for given in (points,) if isinstance(points, str) else points:
         point = tuple(given) if isinstance(given, tuple | list) else (given,)
         if not point or not all(isinstance(t, str) and "=" in t for t in point):
             raise UserError(
@@ -177,7 +208,7 @@ def _pairs(axes: Any) -> list[tuple[str, Any]]:
 
 
 def _integers(field: str, values: Any, least: int) -> tuple[int, ...]:
-    values = tuple(values)
+    values = tuple(values) if isinstance(values, list | tuple) else (values,)
     if not all(type(v) is int and v >= least for v in values):
         raise UserError(
             f"config.{field}={values} cannot be used; give integers of {least} or more"

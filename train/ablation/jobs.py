@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.errors import UserError
+
+PINS = hasattr(os, "sched_setaffinity")
 POLL = 0.1  # s
 PATIENCE = 10.0  # s between asking a process to end and ending it
 
@@ -60,10 +63,20 @@ def run_jobs(
             _stop([process for _, process in slots.values()])
 
 
+def check_jobs(jobs: int) -> None:
+    """Raise a UserError unless each of several jobs can have a core of its own."""
+    available = len(os.sched_getaffinity(0)) if PINS else os.cpu_count() or 1
+    if not 1 <= jobs <= available:
+        raise UserError(
+            f"--jobs={jobs} cannot be used; give 1 to {available}, as there are cores"
+        )
+
+
 def cores(slot: int, slots: int) -> set[int]:
-    """The cores of one of several slots; all of them where there are too few."""
+    """The cores of one of several slots, as many for each: their speeds compare."""
     available = sorted(os.sched_getaffinity(0))
-    return set(available[slot::slots]) or set(available)
+    each = len(available) // slots
+    return set(available[slot * each : (slot + 1) * each])
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
@@ -81,7 +94,7 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
 
 def _pin(process: int, slot: int, slots: int) -> None:
     """Keep a process to its share of the cores, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
+    if PINS:
         with contextlib.suppress(OSError):  # it has ended already
             os.sched_setaffinity(process, cores(slot, slots))
 

@@ -5,6 +5,7 @@ import io
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from train.ablation.grid import Ablation
@@ -48,9 +49,15 @@ class Statistic:
             >>> Statistic(0.5, 0.01, 3).percent()
             '50.00 ± 1.00'
         """
-        if self.std is None:
-            return f"{100 * self.mean:.2f}"
-        return f"{100 * self.mean:.2f} ± {100 * self.std:.2f}"
+        scaled = Statistic(
+            100 * self.mean, None if self.std is None else 100 * self.std, self.n
+        )
+        return scaled.text(2)
+
+    def text(self, digits: int) -> str:
+        """Mean and spread with some digits behind the point."""
+        spread = "" if self.std is None else f" ± {self.std:.{digits}f}"
+        return f"{self.mean:.{digits}f}{spread}"
 
 
 def statistic(values: Sequence[float]) -> Statistic | None:
@@ -133,6 +140,7 @@ def as_markdown(ablation: Ablation, results: Results) -> str:
     count = f"{len(ablation.runs)} runs"
     parts = [
         f"# {ablation.name}",
+        conditions(ablation),
         "mIoU and pixel accuracy of the last step in percent: mean ± sample standard "
         f"deviation over n seeds; {count}, {_finished(results)} finished.",
         _long_table(ablation, results),
@@ -149,6 +157,19 @@ def as_markdown(ablation: Ablation, results: Results) -> str:
     if problems:
         parts += ["Runs that did not finish:", "\n".join(problems)]
     return "\n\n".join(parts) + "\n"
+
+
+def conditions(ablation: Ablation) -> str:
+    """Under which the runs were trained, but for what the axes vary."""
+    config = ablation.runs[0].config
+    height, width = config.data.crop_size
+    start = config.model.pretrained
+    weights = "random weights" if start == "random" else str(start)
+    return (
+        f"{config.data.name}: {config.num_steps} steps of {config.batch_size} crops of "
+        f"{height}×{width}, from {weights}; learning rate "
+        f"{config.optimizer.learning_rate}; jax {version('jax')}."
+    )
 
 
 @dataclass(frozen=True)
@@ -186,7 +207,7 @@ def _cell(key: Key) -> tuple[str, str]:
 FORMATS: dict[str, tuple[str, Callable[[Statistic], str]]] = {
     "mean_iou": ("mIoU", Statistic.percent),
     "pixel_accuracy": ("pixel accuracy", Statistic.percent),
-    "images_per_second": ("images/s", lambda value: f"{value.mean:.1f}"),
+    "images_per_second": ("images/s", lambda value: value.text(1)),
     "parameters": ("parameters", lambda value: f"{value.mean / 1e6:.3f} M"),
     "multiply_adds": ("multiply-adds", lambda value: f"{value.mean / 1e9:.3f} G"),
     "training_memory": ("training memory", lambda v: f"{v.mean / 2**20:.0f} MiB"),

@@ -5,6 +5,7 @@ Its folder holds `run.json`, which says what to train, and in the end `result.js
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from train.state import TrainState
 from train.validation import Validation
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+JOBS = "EMA_JAX_JOBS"
+"""Environment variable: how many runs train at a time."""
 
 
 def result_of(folder: Path) -> dict[str, Any] | None:
@@ -55,6 +58,7 @@ def run(folder: Path) -> dict[str, Any]:
         UserError: what stopped the training; nothing is written then.
         Preempted: SIGTERM came; what was trained is saved.
     """
+    check_backend(int(os.environ.get(JOBS, "1")), jax.default_backend())
     specification = read_specification(folder)
     config = specification.config
     with contextlib.ExitStack() as stack:
@@ -72,6 +76,15 @@ def run(folder: Path) -> dict[str, Any]:
     }
     write_json(folder / RESULT, result)
     return result
+
+
+def check_backend(jobs: int, backend: str) -> None:
+    """Raise a UserError where several processes would share an accelerator."""
+    if jobs > 1 and backend != "cpu":
+        raise UserError(
+            f"--jobs={jobs} cannot be used on a {backend}, which one process takes as "
+            "a whole; give --jobs=1"
+        )
 
 
 def evaluations(

@@ -3,6 +3,7 @@
 `run_test.py` looks at a real training, `jobs_test.py` at processes.
 """
 
+import contextlib
 import csv
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from train.ablation import command, run
 from train.ablation.cost import COST
 from train.ablation.files import write_json
 from train.ablation.specification import read_specification
+from train.lock import WorkdirLock
 
 CONFIG = """
 from configs.ablations import default
@@ -43,7 +45,7 @@ def prepared(monkeypatch):
 
     def open_dataset(name, *, root, data_dir):
         opened.append(root)
-        return SimpleNamespace(root=root)
+        return SimpleNamespace(root=root, num_classes=7, source=lambda split: None)
 
     monkeypatch.setattr(command, "open_dataset", open_dataset)
     monkeypatch.setattr(command, "fingerprint", lambda dataset: str(dataset.root))
@@ -177,6 +179,27 @@ def test_other_trainings_in_the_same_workdir(
     assert wanted in capsys.readouterr().err
 
 
+def test_another_ablation_in_the_same_workdir(
+    config_file, prepared, play, tmp_path, capsys
+):
+    play(**ALL)
+    assert ablate(config_file, tmp_path / "w") == 0
+    (tmp_path / "w" / "summary.md").write_text("kept")
+    play()
+    assert ablate(config_file, tmp_path / "w", "--config.axes=()") == 2
+    assert "w holds the ablation mine over K; choose" in capsys.readouterr().err
+    assert (tmp_path / "w" / "summary.md").read_text() == "kept"
+
+
+def test_two_at_a_time_in_one_workdir(config_file, prepared, play, tmp_path, capsys):
+    played = play(**ALL)
+    (tmp_path / "w").mkdir()
+    with contextlib.closing(WorkdirLock(str(tmp_path / "w"))):
+        assert ablate(config_file, tmp_path / "w") == 2
+    assert "w is in use by another training" in capsys.readouterr().err
+    assert played.trained == []
+
+
 def test_what_is_refused_leaves_all_as_it_was(config_file, prepared, play, tmp_path):
     play(**ALL)
     workdir = tmp_path / "w"
@@ -237,7 +260,16 @@ def test_costs_come_apart_and_once_a_point(
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        (["--jobs=0"], "--jobs=0 cannot be used; give 1 or more"),
+        (["--jobs=0"], "--jobs=0 cannot be used; give 1 to "),
+        (["--config.seed=7"], "would not be used; give --config.seeds='(7,)'"),
+        (["--config.model.num_bases=8"], "would not be used; config.axes varies it"),
+        (["--config.seeds=(3.5,)"], "config.seeds=(3.5,) cannot be used"),
+        (["--config.axes=(('K', 5),)"], "K has the points 5; give overrides"),
+        (["--config.axes=(('s', ('seed=1',)),)"], "s sets the seed; give config.seeds"),
+        (["--config.model.gradient=unrol"], "gradient='unrol' is unknown"),
+        (["--config.model.name=emanet_tinny"], "did you mean 'emanet_tiny'"),
+        (["--config.data.val_split=vall"], "has no split 'vall'"),
+        (["--config.model.pretrained=none.pth"], "none.pth: cannot be read"),
         (["--config.data.name=folder"], "config.data.root"),
         (["--config.num_stepz=3"], "config.num_stepz does not exist; did you mean"),
     ],

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from train.ablation.jobs import Job, cores, run_jobs
+from train.ablation.jobs import Job, check_jobs, cores, run_jobs
+from train.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 
@@ -72,13 +73,14 @@ def test_each_is_run_once_and_two_at_a_time(tmp_path):
     assert (tmp_path / "2" / "log").read_text() == "ended\n"
 
 
-def test_cores_are_shared():
-    available = os.sched_getaffinity(0)
-    shares = [cores(slot, 2) for slot in range(2)]
-    assert set.union(*shares) == available
-    if len(available) > 1:
-        assert not set.intersection(*shares)
-    assert cores(len(available), len(available) + 1) == available
+def test_cores_are_shared_alike(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 7})
+    assert [cores(slot, 2) for slot in range(2)] == [{0, 1}, {2, 5}]
+    assert [cores(slot, 5) for slot in range(5)] == [{0}, {1}, {2}, {5}, {7}]
+    check_jobs(5)
+    for jobs in (0, 6):
+        with pytest.raises(UserError, match=f"--jobs={jobs} cannot .* give 1 to 5"):
+            check_jobs(jobs)
 
 
 def test_an_error_of_ours_ends_them(tmp_path):

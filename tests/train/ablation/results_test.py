@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import shapes
 from train.ablation.figures import draw, heat_map
 from train.ablation.grid import Ablation, Axis, Run
 from train.ablation.results import as_csv, as_markdown, cells, summarize
-from train.config import ConfigDict
 
 
 def ablation_of(axes, seeds, eval_iters=()):
@@ -19,7 +19,7 @@ def ablation_of(axes, seeds, eval_iters=()):
     for labels in axes.values():
         points = [(*point, label) for point in points for label in labels]
     runs = [
-        Run(point, seed, ConfigDict(), f"runs/{','.join(point)}/seed{seed}")
+        Run(point, seed, shapes.get_config(), f"runs/{','.join(point)}/seed{seed}")
         for seed in seeds
         for point in points
     ]
@@ -85,11 +85,12 @@ def test_markdown(one_axis):
     text = as_markdown(*one_axis)
     assert text.startswith("# mine\n")
     assert "9 runs, 4 finished" in text
+    assert "shapes: 500 steps of 16 crops of 97×97, from random weights" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert table == [
         "| K | mIoU | pixel accuracy | images/s | parameters | multiply-adds | n |",
         "|---|---|---|---|---|---|---|",
-        "| 4 | 60.00 ± 10.00 | 75.00 ± 0.00 | 20.0 | 2.500 M | – | 3 |",
+        "| 4 | 60.00 ± 10.00 | 75.00 ± 0.00 | 20.0 ± 10.0 | 2.500 M | – | 3 |",
         "| 16 | 25.00 | 50.00 | 10.0 | 2.500 M | 3.000 G | 1 |",
         "| 64 | – | – | – | – | – | 0 |",
         "| class | 4 | 16 | 64 |",

@@ -19,7 +19,7 @@ from train.ablation.specification import Specification
 from train.ablation.sweep import IterationSweep
 from train.config import load_config
 from train.divergence import Divergence
-from train.errors import Preempted
+from train.errors import Preempted, UserError
 from train.loop import Training
 from train.mesh import make_mesh
 
@@ -165,3 +165,10 @@ def test_a_process_that_is_told_to_stop_has_not_ended(config, tmp_path, monkeypa
     monkeypatch.setattr(run, "log_to_stderr", lambda: None)
     assert run.main(tmp_path) == 143
     assert run.result_of(tmp_path) is None
+
+
+def test_several_processes_do_not_share_an_accelerator():
+    run.check_backend(jobs=1, backend="gpu")
+    run.check_backend(jobs=8, backend="cpu")
+    with pytest.raises(UserError, match="--jobs=2 cannot be used on a gpu, which one"):
+        run.check_backend(jobs=2, backend="gpu")
