@@ -9,13 +9,14 @@ from train.folders import writable_folder
 from train.model import DTYPES
 from train.names import nearest
 from train.profile import growth, networks
+from train.profile.modules import find_kinds
 from train.profile.output import Table, show, whole
 from train.profile.plot import save_plot
 from train.profile.programs import find_device
 
 MEASURES = ("all", "memory", "nothing")
 STRIDES = ("8", "16", "32")
-OF_NETWORKS = ("models", "size", "batch", "output_stride")
+OF_NETWORKS = ("size", "batch", "output_stride")
 OF_GROWTH = ("sides", "channels")
 
 
@@ -69,6 +70,7 @@ def _growth(options: Any, common: dict[str, Any], folder: Path | None) -> None:
     settings = growth.Settings(
         sides=tuple(whole("sides", side, 0) for side in sides),
         channels=whole("channels", options.channels, 512),
+        kinds=find_kinds(options.models),
         **common,
     )
     rows = growth.measure(settings)
