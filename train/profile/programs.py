@@ -13,7 +13,7 @@ from jax.stages import Compiled
 
 from ema_jax import Segmenter
 from train.errors import UserError
-from train.memory import attempt, free_memory, peak_memory
+from train.memory import free_memory, peak_memory
 from train.mesh import make_mesh
 from train.model import frozen_parameters
 from train.optimizer import poly_schedule, sgd
@@ -89,14 +89,21 @@ def latency_cells(latency: Latency | None) -> dict[str, Value]:
 def latencies(
     programs: Mapping[str, Program], runs: int, device: jax.Device
 ) -> dict[str, Latency]:
-    """Times of those of the programs that fit into the memory, measured in turns."""
+    """Times of those of the programs that fit into the memory, measured in turns.
+
+    Each has the memory to itself: what it takes is there during its samples alone.
+    """
+    free = free_memory(device)
+    fitting = {
+        name: program
+        for name, program in programs.items()
+        if peak_memory(program.compiled) < free
+    }
     samplers = {}
-    for name, program in programs.items():
-        if peak_memory(program.compiled) < free_memory(device):
-            arrays = random_arrays(program.shapes, device)
-            sampler = attempt(make_sampler, partial(program.compiled, *arrays))
-            if sampler is not None:
-                samplers[name] = sampler
+    for name, program in fitting.items():
+        samplers[name] = make_sampler(
+            program.compiled, partial(random_arrays, program.shapes, device)
+        )
     return interleaved(samplers, runs)
 
 

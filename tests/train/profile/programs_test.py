@@ -65,16 +65,58 @@ def test_a_short_call_is_repeated_and_its_mean_taken(monkeypatch):
     clock = iter(range(1000))
     calls = []
 
-    def call():
+    def call(argument):
+        assert argument == 5
         calls.append(next(clock))
         return jnp.zeros(())
 
+    def place():
+        next(clock)  # takes its time too, off the record
+        return (5,)
+
     monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 500)
-    sampler = make_sampler(call)  # a call takes two ticks of 1/500 s
-    assert len(calls) == 2
-    # 13 calls of 1/250 s are a sample of 0.05 s; the ticks of the calls, and one more.
-    assert sampler() == pytest.approx(14 / 500 / 13)
-    assert len(calls) == 2 + 13
+    sampler = make_sampler(call, place)
+    assert not calls
+    # A call takes two ticks of 1/500 s. 13 calls of 1/250 s are a sample of 0.05 s; the
+    # ticks of the calls, and one more.
+    for number in (2 + 13, 2 + 13 + 13):
+        assert sampler() == pytest.approx(14 / 500 / 13)
+        assert len(calls) == number
+
+
+def test_a_program_that_runs_out_of_memory_in_a_round_is_left_out():
+    rounds = iter([1.0, 2.0])
+    left = iter([3.0])
+
+    def fails():
+        try:
+            return next(left)
+        except StopIteration:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of") from None
+
+    found = interleaved({"good": lambda: next(rounds), "bad": fails}, runs=2)
+    assert found.keys() == {"good"}
+    assert found["good"].median == 1.5
+
+
+def test_whether_a_program_fits_does_not_depend_on_the_others(monkeypatch):
+    """Each needs its argument and its result, on a device that has three arrays."""
+    before = sum(x.nbytes for x in jax.live_arrays())
+
+    def free(device):
+        return 3 * BYTES + before - sum(x.nbytes for x in jax.live_arrays())
+
+    monkeypatch.setattr(programs, "free_memory", free)
+    most = []
+
+    def watched(shapes, device):
+        most.append(sum(x.nbytes for x in jax.live_arrays()) - before)
+        return random_arrays(shapes, device)
+
+    monkeypatch.setattr(programs, "random_arrays", watched)
+    three = {f"{n}": compiled(lambda x, n=n: x + n) for n in range(3)}
+    assert latencies(three, 2, CPU).keys() == three.keys()
+    assert max(most) < BYTES
 
 
 def test_a_program_that_does_not_fit_is_not_run(monkeypatch):
