@@ -1,5 +1,7 @@
 """Memory and times of compiled programs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,6 +11,7 @@ from train.errors import UserError
 from train.memory import attempt, peak_memory
 from train.profile import programs
 from train.profile.latency import interleaved, make_sampler
+from train.profile.modules import context_modules, inputs_of
 from train.profile.programs import (
     Program,
     find_device,
@@ -147,7 +150,31 @@ def test_an_absent_device_is_one_line():
 
 
 def test_random_arrays_are_like_those_of_a_network():
-    shapes = {"bn": {"var": jax.ShapeDtypeStruct((3,), jnp.float32)}, "x": SHAPE}
-    arrays = random_arrays(shapes, CPU)
-    assert (arrays["bn"]["var"] == 1).all()
-    assert arrays["x"].std() == pytest.approx(1 / 16, rel=0.05)
+    vector = jax.ShapeDtypeStruct((3,), jnp.float32)
+    statistics = {"bn": {"var": vector}, "bases": SHAPE}
+    variables = {"params": {"kernel": SHAPE}, "batch_stats": statistics}
+    variables, inputs = random_arrays((variables, SHAPE), CPU)
+    assert (variables["batch_stats"]["bn"]["var"] == 1).all()
+    assert variables["params"]["kernel"].std() == pytest.approx(1 / 16, rel=0.05)
+    assert inputs.std() == pytest.approx(1, rel=0.05)
+    bases = variables["batch_stats"]["bases"]
+    assert (bases >= 0).all()
+    assert jnp.linalg.norm(bases, axis=-1) == pytest.approx(1, rel=0.3)
+
+
+def test_no_token_of_random_features_repeats():
+    features = jax.ShapeDtypeStruct((1, 65, 65, 512), jnp.float32)
+    [drawn] = random_arrays((features,), CPU)
+    tokens = drawn.reshape(-1, 512)
+    assert len(jnp.unique(tokens[:, :2], axis=0)) == len(tokens)
+
+
+@pytest.mark.parametrize("name", ["em", "hamburger", "psa", "deeplabv3plus"])
+def test_modules_stay_finite_on_random_arrays(name):
+    module = context_modules(9, jnp.float32)[name]
+    inputs = inputs_of(module, 9, 64, jnp.float32)
+    init = partial(module.init, train=False)
+    variables = jax.eval_shape(init, jax.random.key(0), inputs)
+    program = forward_program(module, variables, inputs, CPU)
+    result = program.compiled(*random_arrays(program.shapes, CPU))
+    assert 0.01 < jnp.abs(result).max() < 1000
