@@ -123,7 +123,7 @@ def slopes(rows: Sequence[Row]) -> list[dict[str, Value]]:
         row: dict[str, Value] = {"module": name}
         for cost in COSTS:
             points = series(rows, name, cost)
-            if len(points) > 1:
+            if len(dict(points)) > 1:  # one size has no slope, however often
                 pixels, values = np.log(points).T
                 row[cost] = float(np.polyfit(pixels, values, 1)[0])
         found.append(row)

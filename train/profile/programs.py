@@ -40,6 +40,8 @@ def find_device(platform: str | None) -> jax.Device:
         UserError: there is no such device.
     """
     try:
+        if platform == "":  # which jax takes for the default
+            raise RuntimeError("no name")
         return jax.devices(platform)[0]
     except RuntimeError as error:
         found = sorted({jax.devices()[0].platform, "cpu"})

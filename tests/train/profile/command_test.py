@@ -12,6 +12,8 @@ from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
 from ema_jax.resnet import Features
 from train.profile import command, growth, networks
+from train.profile.command import LARGEST_SIDE
+from train.profile.output import LARGEST
 from train.state import init_variables
 
 
@@ -161,14 +163,51 @@ def test_growth_of_chosen_modules(tmp_path):
     assert {name.partition(",")[0] for name in names} == {"psa", "non_local"}
 
 
+def test_a_side_given_twice_is_one_and_has_no_slope(tmp_path, capsys, two_modules):
+    options = ("--growth", "--sides", "8, 8,08", "--channels", 8, "--runs", 1)
+    assert profile(*options, "--output", tmp_path) == 0
+    assert len(read(tmp_path / "growth.csv")) == 2
+    slopes = capsys.readouterr().out.split("multiply-adds  peak memory")[1].split()
+    assert slopes[slopes.index("em") + 1 :][:3] == ["–", "–", "–"]
+
+
+def test_one_size_has_no_slope():
+    rows = [{"module": "a", "pixels": 64, "memory": n} for n in (10, 12)]
+    assert growth.slopes(rows) == [{"module": "a"}]
+
+
+def test_a_plot_that_cannot_be_written_is_one_line(tmp_path, capsys, two_modules):
+    (tmp_path / "growth.png").mkdir()
+    options = ("--growth", "--sides", "8", "--channels", 8, "--measure", "nothing")
+    assert profile(*options, "--output", tmp_path) == 2
+    printed = capsys.readouterr()
+    [line] = [x for x in printed.err.splitlines() if x.startswith("error: ")]
+    assert line.startswith(f"error: --output: {tmp_path}/growth.png cannot be written")
+    assert "pairs" in printed.out
+
+
+def test_the_largest_features_can_be_counted():
+    """Shapes alone, and no array, are made of them."""
+    options = ("--growth", "--measure", "nothing", "--sides", LARGEST_SIDE)
+    assert profile(*options, "--channels", LARGEST) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--models", "emanet_r1001"], "--models: 'emanet_r1001' is unknown; did you"),
         (["--models", ""], "--models: '' is unknown; there are:"),
-        (["--size", "0"], "--size=0: give a whole number of at least 1"),
-        (["--size", "5.5"], "--size=5.5: give a whole number of at least 1"),
-        (["--batch", "-1"], "--batch=-1: give a whole number of at least 1"),
+        (["--size", "0"], "--size=0: give a whole number from 1 to"),
+        (["--size", "5.5"], "--size=5.5: give a whole number from 1 to"),
+        (["--size", "3000000"], "--size=3000000: give a whole number from 1 to 16384"),
+        (["--size", "9" * 20], f"--size={'9' * 20}: give a whole number from 1 to 16"),
+        (["--size", "9" * 5000], f"--size={'9' * 5000}: give a whole number from 1 to"),
+        (["--runs", "16385"], "--runs=16385: give a whole number from 1 to 16384"),
+        (["--growth", "--sides", "3,2049"], "--sides=2049: give a whole number from 1"),
+        (["--growth", "--sides", ""], "--sides=: give a whole number from 1 to 2048"),
+        (["--device", ""], "--device=: jax finds none here; there are: cpu"),
+        (["--output", ""], "--output=: give a folder, . for this one"),
+        (["--batch", "-1"], "--batch=-1: give a whole number from 1 to"),
         (["--device", "tpu"], "--device=tpu: jax finds none here; there are: cpu"),
         (["--device", "cpus"], "--device=cpus: jax finds none here; there are: cpu"),
         (
@@ -188,7 +227,7 @@ def test_growth_of_chosen_modules(tmp_path):
         ),
         (["--growth", "--models", ""], "--models: '' is unknown; there are: criss_c"),
         (["--growth", "--size", "3"], "--size is no option of --growth; see"),
-        (["--growth", "--sides", "3,"], "--sides=: give a whole number of at least 1"),
+        (["--growth", "--sides", "3,"], "--sides=: give a whole number from 1 to 20"),
         (["--modles", "x"], "--modles is no option of profile; see --help"),
     ],
 )
