@@ -121,7 +121,8 @@ def add_cluster_options(command: argparse.ArgumentParser) -> None:
 def add_profile_options(command: argparse.ArgumentParser) -> None:
     """What is counted and measured."""
     for option, text in {
-        "models": "names with commas between (default: all with ResNet-101)",
+        "models": "names with commas between (default: all with ResNet-101); with "
+        "--growth such as em,psa (default: all modules)",
         "size": "height and width of the image (default 513)",
         "batch": "images of a forward pass and of an update (default 1)",
         "output_stride": "8 (default), 16 or 32",

@@ -5,18 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import UserError
-from train.folders import writable_folder
+from train.folders import not_written, writable_folder
 from train.model import DTYPES
 from train.names import nearest
 from train.profile import growth, networks
+from train.profile.modules import find_kinds
 from train.profile.output import Table, show, whole
 from train.profile.plot import save_plot
 from train.profile.programs import find_device
 
 MEASURES = ("all", "memory", "nothing")
 STRIDES = ("8", "16", "32")
-OF_NETWORKS = ("models", "size", "batch", "output_stride")
+OF_NETWORKS = ("size", "batch", "output_stride")
 OF_GROWTH = ("sides", "channels")
+
+DEFAULT_SIDES = "33,65,129,257"
+LARGEST_SIDE = 2048
+"""Features at output stride 8 of the largest image."""
 
 
 def profile(options: Any) -> None:
@@ -41,9 +46,7 @@ def profile(options: Any) -> None:
         "memory": measure != "nothing",
         "runs": runs if measure == "all" else 0,
     }
-    folder = None
-    if options.output is not None:
-        folder = writable_folder("output", Path(options.output))
+    folder = _folder(options.output)
     if options.growth:
         _growth(options, common, folder)
     else:
@@ -65,17 +68,31 @@ def _networks(options: Any, common: dict[str, Any], folder: Path | None) -> None
 
 
 def _growth(options: Any, common: dict[str, Any], folder: Path | None) -> None:
-    sides = str(options.sides or "33,65,129,257").split(",")
+    sides = (DEFAULT_SIDES if options.sides is None else options.sides).split(",")
     settings = growth.Settings(
-        sides=tuple(whole("sides", side, 0) for side in sides),
+        sides=tuple(dict.fromkeys(whole("sides", s, 0, LARGEST_SIDE) for s in sides)),
         channels=whole("channels", options.channels, 512),
+        kinds=find_kinds(options.models),
         **common,
     )
     rows = growth.measure(settings)
     tables: list[Table] = [(growth.GROWTH, rows), (growth.SLOPES, growth.slopes(rows))]
     show(str(settings), tables, [growth.NOTES], folder, "growth", rows)
     if folder is not None:
-        save_plot(rows, folder / "growth.png")
+        path = folder / "growth.png"
+        try:
+            save_plot(rows, path)
+        except OSError as error:
+            raise not_written("output", path, error) from error
+
+
+def _folder(name: str | None) -> Path | None:
+    """The folder of the option, None where there is none."""
+    if name is None:
+        return None
+    if not name:
+        raise UserError("--output=: give a folder, . for this one")
+    return writable_folder("output", Path(name))
 
 
 def _choice(name: str, value: str | None, choices: Sequence[str]) -> str:

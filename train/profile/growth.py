@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from ema_jax import EMAU
-from ema_jax.context import CONTEXTS, NonLocal
 from train.memory import attempt
 from train.profile.macs import multiply_adds
+from train.profile.modules import KINDS, context_modules, inputs_of, kind
 from train.profile.programs import (
     Program,
     forward_program,
@@ -24,10 +24,6 @@ from train.profile.programs import (
 from train.profile.table import Column, Row, Value
 
 log = logging.getLogger("ema_jax")
-
-QUERY_CHUNK = 512
-"""Tokens that non-local attends from at a time, about: the N² weights never exist at
-once. Of 64, 128, … 2048 and all at once this was the fastest on a CPU."""
 
 COSTS = ("multiply_adds", "memory", "latency_median")
 
@@ -48,9 +44,9 @@ SLOPES = (
     Column("latency_median", "time"),
 )
 NOTES = """\
-One module alone, forward, on features of side × side pixels. Slopes: of the logarithm
-of the cost over that of the number of pixels, by least squares: 1 is linear, 2 is
-quadratic."""
+One module alone, forward, on features of side × side pixels; deeplabv3, deeplabv3plus
+and psa are whole heads, up to the logits of 21 classes. Slopes: of the logarithm of the
+cost over that of the number of pixels, by least squares: 1 is linear, 2 quadratic."""
 
 
 class Settings(NamedTuple):
@@ -62,6 +58,7 @@ class Settings(NamedTuple):
     dtype: DTypeLike = jnp.float32
     memory: bool = True
     runs: int = 10
+    kinds: tuple[str, ...] = KINDS
 
     def __str__(self) -> str:
         return (
@@ -70,24 +67,15 @@ class Settings(NamedTuple):
         )
 
 
-def context_modules(pixels: int, dtype: DTypeLike) -> dict[str, nn.Module]:
-    """Every module that may stand in a `ContextHead`; non-local in each of its ways."""
-    chunk = -(-pixels // -(-pixels // QUERY_CHUNK))  # hardly any padding
-    modules: dict[str, nn.Module] = {"em": EMAU(dtype=dtype)}
-    modules |= {name: make(dtype=dtype) for name, make in CONTEXTS.items()}
-    modules["non_local"] = NonLocal(query_chunk=chunk, dtype=dtype)
-    modules["non_local, all at once"] = NonLocal(dtype=dtype)
-    modules["non_local, dot product"] = NonLocal(mode="dot_product", dtype=dtype)
-    return modules
-
-
 def measure(settings: Settings) -> list[dict[str, Value]]:
     """One row for each module and side: multiply-adds, memory and latency."""
     rows: list[dict[str, Value]] = []
     for side in settings.sides:
         programs = {}
         here = {}
-        for name, module in context_modules(side**2, settings.dtype).items():
+        for name, module in context_modules(side, settings.dtype).items():
+            if kind(name) not in settings.kinds:
+                continue
             log.info("%s, %d × %d", name, side, side)
             row: dict[str, Value] = {"module": name, "side": side, "pixels": side**2}
             costs, program = _costs(module, side, settings)
@@ -106,23 +94,19 @@ def _costs(
     module: nn.Module, side: int, settings: Settings
 ) -> tuple[dict[str, Value], Program | None]:
     """Multiply-adds and memory of a module, and its program if that was compiled."""
-    shape = (1, side, side, settings.channels)
-    features = jax.ShapeDtypeStruct(shape, settings.dtype)
+    inputs = inputs_of(module, side, settings.channels, settings.dtype)
+    init = partial(module.init, train=False)
 
-    def init() -> Any:
-        zeros = jnp.zeros(shape, settings.dtype)
-        return module.init(jax.random.key(0), zeros, train=False)
+    def forward(variables: Any, inputs: Any) -> Any:
+        return module.apply(variables, inputs, train=False)
 
-    def forward(variables: Any, features: Any) -> Any:
-        return module.apply(variables, features, train=False)
-
-    variables = jax.eval_shape(init)
+    variables = jax.eval_shape(init, jax.random.key(0), inputs)
     costs: dict[str, Value] = {
-        "multiply_adds": multiply_adds(forward, variables, features)
+        "multiply_adds": multiply_adds(forward, variables, inputs)
     }
     if not settings.memory:
         return costs, None
-    program = attempt(forward_program, module, variables, features, settings.device)
+    program = attempt(forward_program, module, variables, inputs, settings.device)
     return costs | {"memory": memory_cell(program)}, program
 
 
@@ -139,7 +123,7 @@ def slopes(rows: Sequence[Row]) -> list[dict[str, Value]]:
         row: dict[str, Value] = {"module": name}
         for cost in COSTS:
             points = series(rows, name, cost)
-            if len(points) > 1:
+            if len(dict(points)) > 1:  # one size has no slope, however often
                 pixels, values = np.log(points).T
                 row[cost] = float(np.polyfit(pixels, values, 1)[0])
         found.append(row)

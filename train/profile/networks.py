@@ -13,6 +13,7 @@ from train.errors import UserError
 from train.memory import attempt
 from train.names import nearest
 from train.profile.counts import Split, count
+from train.profile.modules import NUM_CLASSES
 from train.profile.programs import (
     Program,
     forward_program,
@@ -25,9 +26,6 @@ from train.profile.table import Column, Value
 from train.state import init_variables
 
 log = logging.getLogger("ema_jax")
-
-NUM_CLASSES = 21
-"""Classes of PASCAL VOC, as in the paper's table."""
 
 DEFAULT = [name for name in MODELS if "_r101" in name and "mmseg" not in name]
 

@@ -10,17 +10,22 @@ from train.profile.table import Column, Row, comma_separated, markdown, text
 Table = tuple[Sequence[Column], Sequence[Row]]
 
 
-def whole(name: str, value: str | None, default: int) -> int:
-    """A whole number of at least one; the default where it was not given.
+LARGEST = 16_384
+"""What any number may be: beyond, the matrices that resize an image fill the memory."""
+
+
+def whole(name: str, value: str | None, default: int, most: int = LARGEST) -> int:
+    """A whole number from one to `most`; the default where it was not given.
 
     Raises:
         UserError: another value, by the name of its option.
     """
     if value is None:
         return default
-    if not value.strip().isdecimal() or int(value) < 1:
-        raise UserError(f"--{name}={value}: give a whole number of at least 1")
-    return int(value)
+    digits = value.strip().lstrip("0")
+    if not digits.isdecimal() or len(digits) > len(str(most)) or int(digits) > most:
+        raise UserError(f"--{name}={value}: give a whole number from 1 to {most}")
+    return int(digits)
 
 
 def show(

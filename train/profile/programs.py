@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ from jax.stages import Compiled
 
 from ema_jax import Segmenter
 from train.errors import UserError
-from train.memory import attempt, free_memory, peak_memory
+from train.memory import free_memory, peak_memory
 from train.mesh import make_mesh
 from train.model import frozen_parameters
 from train.optimizer import poly_schedule, sgd
@@ -40,6 +40,8 @@ def find_device(platform: str | None) -> jax.Device:
         UserError: there is no such device.
     """
     try:
+        if platform == "":  # which jax takes for the default
+            raise RuntimeError("no name")
         return jax.devices(platform)[0]
     except RuntimeError as error:
         found = sorted({jax.devices()[0].platform, "cpu"})
@@ -89,29 +91,50 @@ def latency_cells(latency: Latency | None) -> dict[str, Value]:
 def latencies(
     programs: Mapping[str, Program], runs: int, device: jax.Device
 ) -> dict[str, Latency]:
-    """Times of those of the programs that fit into the memory, measured in turns."""
+    """Times of those of the programs that fit into the memory, measured in turns.
+
+    Each has the memory to itself: what it takes is there during its samples alone.
+    """
+    free = free_memory(device)
+    fitting = {
+        name: program
+        for name, program in programs.items()
+        if peak_memory(program.compiled) < free
+    }
     samplers = {}
-    for name, program in programs.items():
-        if peak_memory(program.compiled) < free_memory(device):
-            arrays = random_arrays(program.shapes, device)
-            sampler = attempt(make_sampler, partial(program.compiled, *arrays))
-            if sampler is not None:
-                samplers[name] = sampler
+    for name, program in fitting.items():
+        samplers[name] = make_sampler(
+            program.compiled, partial(random_arrays, program.shapes, device)
+        )
     return interleaved(samplers, runs)
 
 
 def random_arrays(shapes: Any, device: jax.Device) -> Any:
     """Arrays of these shapes on the device, as large as those of a network.
 
-    Zeros could be faster to compute with than numbers, and variances must be positive.
+    Zeros could be faster to compute with than numbers. Kernels keep the scale of what
+    they are applied to, which is one; variances are positive, and bases, which a
+    factorisation may not have otherwise, are not negative.
     """
-    rng = np.random.default_rng(0)
 
     def draw(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
-        fan_in = max(1, math.prod(shape.shape[:-1]))
-        values = rng.standard_normal(shape.shape, np.float32) / fan_in**0.5
-        if getattr(path[-1], "key", None) == "var":
+        names = [getattr(entry, "key", None) for entry in path]
+        values = np.resize(_numbers(), shape.shape)
+        if "params" in names:
+            values = values / max(1, math.prod(shape.shape[:-1])) ** 0.5
+        elif names[-1] == "var":
             values = np.ones_like(values)
+        elif names[-1] == "bases":
+            values = abs(values) / shape.shape[-1] ** 0.5
         return jax.device_put(values.astype(shape.dtype), device)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@cache
+def _numbers() -> np.ndarray:
+    """N(0, 1), to repeat: drawing all would take longer than the programs do.
+
+    A prime number of them, so that no two tokens of some features are the same.
+    """
+    return np.random.default_rng(0).standard_normal(1_000_003, np.float32)

@@ -8,10 +8,12 @@ import pytest
 
 import main
 from ema_jax import EMAU, Segmenter
-from ema_jax.context import CONTEXTS, NoContext
+from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
 from ema_jax.resnet import Features
-from train.profile import growth, networks
+from train.profile import command, growth, networks
+from train.profile.command import LARGEST_SIDE
+from train.profile.output import LARGEST
 from train.state import init_variables
 
 
@@ -99,10 +101,11 @@ class Pairs(nn.Module):
 
 @pytest.fixture
 def two_modules(monkeypatch):
-    def modules(pixels, dtype):
+    def modules(side, dtype):
         return {"em": EMAU(num_bases=4, dtype=dtype), "pairs": Pairs()}
 
     monkeypatch.setattr(growth, "context_modules", modules)
+    monkeypatch.setattr(command, "find_kinds", lambda names: ("em", "pairs"))
 
 
 def test_growth(tmp_path, capsys, two_modules):
@@ -139,15 +142,6 @@ def test_a_module_that_does_not_fit_is_said_to(
     assert "does not fit" in capsys.readouterr().out
 
 
-def test_non_local_attends_in_chunks_that_divide_the_pixels_almost():
-    for side in (33, 65, 129, 257):
-        modules = growth.context_modules(side**2, jax.numpy.float32)
-        chunk = modules["non_local"].query_chunk
-        assert growth.QUERY_CHUNK / 2 < chunk <= growth.QUERY_CHUNK
-        assert -(side**2) % chunk < 0.002 * side**2
-        assert modules.keys() >= {"em", *CONTEXTS}
-
-
 def test_growth_can_be_counted_alone(tmp_path, two_modules):
     options = ("--growth", "--sides", "8,16", "--channels", 8, "--measure", "nothing")
     assert profile(*options, "--output", tmp_path) == 0
@@ -160,17 +154,42 @@ def test_growth_can_be_counted_alone(tmp_path, two_modules):
     assert (tmp_path / "growth.png").exists()
 
 
-def test_every_context_module_grows_as_its_paper_says(monkeypatch):
-    """Linear but for non-local, and criss-cross, which is N^1.5 for large images."""
-    settings = growth.Settings(jax.devices()[0], (33, 65, 129), 32, memory=False)
-    slopes = {row["module"]: row for row in growth.slopes(growth.measure(settings))}
-    for name in ("non_local", "non_local, all at once"):
-        assert slopes.pop(name)["multiply_adds"] == pytest.approx(2, abs=0.05)
-    assert 1.2 < slopes.pop("criss_cross")["multiply_adds"] < 1.5
-    assert "multiply_adds" not in slopes.pop("none")
-    assert len(slopes) > 4
-    for name, row in slopes.items():
-        assert row["multiply_adds"] == pytest.approx(1, abs=0.02), name
+def test_growth_of_chosen_modules(tmp_path):
+    options = ("--growth", "--models", "psa,non_local", "--measure", "nothing")
+    options += ("--sides", "5", "--channels", 8, "--output", tmp_path)
+    assert profile(*options) == 0
+    names = {row["module"] for row in read(tmp_path / "growth.csv")}
+    assert names >= {"psa", "non_local", "non_local, dot product"}
+    assert {name.partition(",")[0] for name in names} == {"psa", "non_local"}
+
+
+def test_a_side_given_twice_is_one_and_has_no_slope(tmp_path, capsys, two_modules):
+    options = ("--growth", "--sides", "8, 8,08", "--channels", 8, "--runs", 1)
+    assert profile(*options, "--output", tmp_path) == 0
+    assert len(read(tmp_path / "growth.csv")) == 2
+    slopes = capsys.readouterr().out.split("multiply-adds  peak memory")[1].split()
+    assert slopes[slopes.index("em") + 1 :][:3] == ["–", "–", "–"]
+
+
+def test_one_size_has_no_slope():
+    rows = [{"module": "a", "pixels": 64, "memory": n} for n in (10, 12)]
+    assert growth.slopes(rows) == [{"module": "a"}]
+
+
+def test_a_plot_that_cannot_be_written_is_one_line(tmp_path, capsys, two_modules):
+    (tmp_path / "growth.png").mkdir()
+    options = ("--growth", "--sides", "8", "--channels", 8, "--measure", "nothing")
+    assert profile(*options, "--output", tmp_path) == 2
+    printed = capsys.readouterr()
+    [line] = [x for x in printed.err.splitlines() if x.startswith("error: ")]
+    assert line.startswith(f"error: --output: {tmp_path}/growth.png cannot be written")
+    assert "pairs" in printed.out
+
+
+def test_the_largest_features_can_be_counted():
+    """Shapes alone, and no array, are made of them."""
+    options = ("--growth", "--measure", "nothing", "--sides", LARGEST_SIDE)
+    assert profile(*options, "--channels", LARGEST) == 0
 
 
 @pytest.mark.parametrize(
@@ -178,9 +197,17 @@ def test_every_context_module_grows_as_its_paper_says(monkeypatch):
     [
         (["--models", "emanet_r1001"], "--models: 'emanet_r1001' is unknown; did you"),
         (["--models", ""], "--models: '' is unknown; there are:"),
-        (["--size", "0"], "--size=0: give a whole number of at least 1"),
-        (["--size", "5.5"], "--size=5.5: give a whole number of at least 1"),
-        (["--batch", "-1"], "--batch=-1: give a whole number of at least 1"),
+        (["--size", "0"], "--size=0: give a whole number from 1 to"),
+        (["--size", "5.5"], "--size=5.5: give a whole number from 1 to"),
+        (["--size", "3000000"], "--size=3000000: give a whole number from 1 to 16384"),
+        (["--size", "9" * 20], f"--size={'9' * 20}: give a whole number from 1 to 16"),
+        (["--size", "9" * 5000], f"--size={'9' * 5000}: give a whole number from 1 to"),
+        (["--runs", "16385"], "--runs=16385: give a whole number from 1 to 16384"),
+        (["--growth", "--sides", "3,2049"], "--sides=2049: give a whole number from 1"),
+        (["--growth", "--sides", ""], "--sides=: give a whole number from 1 to 2048"),
+        (["--device", ""], "--device=: jax finds none here; there are: cpu"),
+        (["--output", ""], "--output=: give a folder, . for this one"),
+        (["--batch", "-1"], "--batch=-1: give a whole number from 1 to"),
         (["--device", "tpu"], "--device=tpu: jax finds none here; there are: cpu"),
         (["--device", "cpus"], "--device=cpus: jax finds none here; there are: cpu"),
         (
@@ -194,8 +221,13 @@ def test_every_context_module_grows_as_its_paper_says(monkeypatch):
             "--output: /dev/null/x cannot be written (Not a dir",
         ),
         (["--sides", "3"], "--sides goes with --growth; see profile --help"),
+        (
+            ["--growth", "--models", "pas"],
+            "--models: 'pas' is unknown; did you mean 'p",
+        ),
+        (["--growth", "--models", ""], "--models: '' is unknown; there are: criss_c"),
         (["--growth", "--size", "3"], "--size is no option of --growth; see"),
-        (["--growth", "--sides", "3,"], "--sides=: give a whole number of at least 1"),
+        (["--growth", "--sides", "3,"], "--sides=: give a whole number from 1 to 20"),
         (["--modles", "x"], "--modles is no option of profile; see --help"),
     ],
 )

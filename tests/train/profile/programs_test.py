@@ -1,5 +1,7 @@
 """Memory and times of compiled programs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,6 +11,7 @@ from train.errors import UserError
 from train.memory import attempt, peak_memory
 from train.profile import programs
 from train.profile.latency import interleaved, make_sampler
+from train.profile.modules import context_modules, inputs_of
 from train.profile.programs import (
     Program,
     find_device,
@@ -65,16 +68,58 @@ def test_a_short_call_is_repeated_and_its_mean_taken(monkeypatch):
     clock = iter(range(1000))
     calls = []
 
-    def call():
+    def call(argument):
+        assert argument == 5
         calls.append(next(clock))
         return jnp.zeros(())
 
+    def place():
+        next(clock)  # takes its time too, off the record
+        return (5,)
+
     monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 500)
-    sampler = make_sampler(call)  # a call takes two ticks of 1/500 s
-    assert len(calls) == 2
-    # 13 calls of 1/250 s are a sample of 0.05 s; the ticks of the calls, and one more.
-    assert sampler() == pytest.approx(14 / 500 / 13)
-    assert len(calls) == 2 + 13
+    sampler = make_sampler(call, place)
+    assert not calls
+    # A call takes two ticks of 1/500 s. 13 calls of 1/250 s are a sample of 0.05 s; the
+    # ticks of the calls, and one more.
+    for number in (2 + 13, 2 + 13 + 13):
+        assert sampler() == pytest.approx(14 / 500 / 13)
+        assert len(calls) == number
+
+
+def test_a_program_that_runs_out_of_memory_in_a_round_is_left_out():
+    rounds = iter([1.0, 2.0])
+    left = iter([3.0])
+
+    def fails():
+        try:
+            return next(left)
+        except StopIteration:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of") from None
+
+    found = interleaved({"good": lambda: next(rounds), "bad": fails}, runs=2)
+    assert found.keys() == {"good"}
+    assert found["good"].median == 1.5
+
+
+def test_whether_a_program_fits_does_not_depend_on_the_others(monkeypatch):
+    """Each needs its argument and its result, on a device that has three arrays."""
+    before = sum(x.nbytes for x in jax.live_arrays())
+
+    def free(device):
+        return 3 * BYTES + before - sum(x.nbytes for x in jax.live_arrays())
+
+    monkeypatch.setattr(programs, "free_memory", free)
+    most = []
+
+    def watched(shapes, device):
+        most.append(sum(x.nbytes for x in jax.live_arrays()) - before)
+        return random_arrays(shapes, device)
+
+    monkeypatch.setattr(programs, "random_arrays", watched)
+    three = {f"{n}": compiled(lambda x, n=n: x + n) for n in range(3)}
+    assert latencies(three, 2, CPU).keys() == three.keys()
+    assert max(most) < BYTES
 
 
 def test_a_program_that_does_not_fit_is_not_run(monkeypatch):
@@ -105,7 +150,31 @@ def test_an_absent_device_is_one_line():
 
 
 def test_random_arrays_are_like_those_of_a_network():
-    shapes = {"bn": {"var": jax.ShapeDtypeStruct((3,), jnp.float32)}, "x": SHAPE}
-    arrays = random_arrays(shapes, CPU)
-    assert (arrays["bn"]["var"] == 1).all()
-    assert arrays["x"].std() == pytest.approx(1 / 16, rel=0.05)
+    vector = jax.ShapeDtypeStruct((3,), jnp.float32)
+    statistics = {"bn": {"var": vector}, "bases": SHAPE}
+    variables = {"params": {"kernel": SHAPE}, "batch_stats": statistics}
+    variables, inputs = random_arrays((variables, SHAPE), CPU)
+    assert (variables["batch_stats"]["bn"]["var"] == 1).all()
+    assert variables["params"]["kernel"].std() == pytest.approx(1 / 16, rel=0.05)
+    assert inputs.std() == pytest.approx(1, rel=0.05)
+    bases = variables["batch_stats"]["bases"]
+    assert (bases >= 0).all()
+    assert jnp.linalg.norm(bases, axis=-1) == pytest.approx(1, rel=0.3)
+
+
+def test_no_token_of_random_features_repeats():
+    features = jax.ShapeDtypeStruct((1, 65, 65, 512), jnp.float32)
+    [drawn] = random_arrays((features,), CPU)
+    tokens = drawn.reshape(-1, 512)
+    assert len(jnp.unique(tokens[:, :2], axis=0)) == len(tokens)
+
+
+@pytest.mark.parametrize("name", ["em", "hamburger", "psa", "deeplabv3plus"])
+def test_modules_stay_finite_on_random_arrays(name):
+    module = context_modules(9, jnp.float32)[name]
+    inputs = inputs_of(module, 9, 64, jnp.float32)
+    init = partial(module.init, train=False)
+    variables = jax.eval_shape(init, jax.random.key(0), inputs)
+    program = forward_program(module, variables, inputs, CPU)
+    result = program.compiled(*random_arrays(program.shapes, CPU))
+    assert 0.01 < jnp.abs(result).max() < 1000
