@@ -73,12 +73,17 @@ def measure(settings: Settings) -> list[dict[str, Value]]:
     for side in settings.sides:
         programs = {}
         here = {}
-        for name, module in context_modules(side, settings.dtype).items():
+        modules = context_modules(side, settings.dtype, settings.device)
+        for name, module in modules.items():
             if kind(name) not in settings.kinds:
                 continue
             log.info("%s, %d × %d", name, side, side)
             row: dict[str, Value] = {"module": name, "side": side, "pixels": side**2}
-            costs, program = _costs(module, side, settings)
+            try:
+                costs, program = _costs(module, side, settings)
+            except NotImplementedError as error:  # a fused kernel takes some sizes only
+                log.warning("%s is left out: %s", name, error)
+                continue
             here[name] = row | costs
             if program is not None:
                 programs[name] = program

@@ -36,7 +36,8 @@ def multiply_adds(function: Callable[..., Any], *args: Any) -> int:
         *args: arrays, or `jax.ShapeDtypeStruct` for them.
 
     Raises:
-        ValueError: a loop whose length depends on values.
+        ValueError: a loop whose length depends on values, or a kernel of cuDNN other
+            than the forward pass of attention.
 
     Example:
         >>> x, w = jax.ShapeDtypeStruct((5, 3), "float32"), jax.numpy.ones((3, 7))
@@ -86,7 +87,13 @@ def _walk(jaxpr: Jaxpr, path: tuple[str, ...], fixed: set) -> Iterator[Contracti
         operands = [is_fixed(atom) for atom in equation.invars]
         if all(operands):
             fixed.update(equation.outvars)
-        count = _COUNTS.get(equation.primitive.name)
+        name = equation.primitive.name
+        count = _COUNTS.get(name)
+        if count is None and name.startswith(_OPAQUE):
+            raise ValueError(
+                f"{name} in {'/'.join(here) or 'the function'} hides its products; "
+                "count the same function with another implementation"
+            )
         if count is not None:
             yield Contraction(here, count(equation), any(operands[:2]))
         yield from _inside(equation, here, operands)
@@ -132,11 +139,28 @@ def _convolution(equation: JaxprEqn) -> int:
     return math.prod(outputs) * taps * kernel[inputs] // spread
 
 
+def _attention(equation: JaxprEqn) -> int:
+    """Multiply-adds of cuDNN's fused attention: each query with all keys and values.
+
+    Of (B, N, heads, D), or with its middle axes the other way about.
+    """
+    query, _, value = map(_shape, equation.invars[:3])
+    keys = value[2 if equation.params["layout"] else 1]
+    return (math.prod(query) + math.prod(_shape(equation.outvars[0]))) * keys
+
+
 def _shape(atom: Any) -> tuple[int, ...]:
     return atom.aval.shape
 
 
-_COUNTS = {"dot_general": _product, "conv_general_dilated": _convolution}
+_COUNTS = {
+    "dot_general": _product,
+    "conv_general_dilated": _convolution,
+    "dot_product_attention_fwd": _attention,
+    "dot_product_attention_fwd_wrapper": _attention,
+}
+_OPAQUE = ("dot_product_attention", "scaled_matmul")
+"""What the primitives of cuDNN begin with, which run no jaxpr that could be counted."""
 
 
 def _scan_length(equation: JaxprEqn) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ema_jax import EMAU
@@ -25,23 +26,42 @@ HEADS = ("deeplabv3", "deeplabv3plus", "psa")
 KINDS = ("em", *CONTEXTS, *HEADS)
 
 
-def context_modules(side: int, dtype: DTypeLike) -> dict[str, nn.Module]:
+def context_modules(
+    side: int, dtype: DTypeLike, device: jax.Device
+) -> dict[str, nn.Module]:
     """Every module that may stand in a `ContextHead`, and the heads of the others.
 
     Non-local in each of its ways, whose names say the way behind a comma. PSA's map
     covers features of side × side.
     """
-    pixels = side**2
-    chunk = -(-pixels // -(-pixels // QUERY_CHUNK))  # hardly any padding
     modules: dict[str, nn.Module] = {"em": EMAU(dtype=dtype)}
     modules |= {name: make(dtype=dtype) for name, make in CONTEXTS.items()}
-    modules["non_local"] = NonLocal(query_chunk=chunk, dtype=dtype)
-    modules["non_local, all at once"] = NonLocal(dtype=dtype)
-    modules["non_local, dot product"] = NonLocal(mode="dot_product", dtype=dtype)
+    modules |= _non_local(side**2, dtype, device)
     modules["deeplabv3"] = DeepLabV3Head(NUM_CLASSES, dtype=dtype)
     modules["deeplabv3plus"] = DeepLabV3PlusHead(NUM_CLASSES, dtype=dtype)
     modules["psa"] = PSAHead(NUM_CLASSES, map_size=covering_map(side, 1), dtype=dtype)
     return modules
+
+
+def _non_local(
+    pixels: int, dtype: DTypeLike, device: jax.Device
+) -> dict[str, nn.Module]:
+    """Non-local in chunks on a CPU and all at once elsewhere, then its other ways.
+
+    The fused kernel, for NVIDIA's GPUs, has no N² weights either, and half precision.
+    """
+    chunk = -(-pixels // -(-pixels // QUERY_CHUNK))  # hardly any padding
+    whole = NonLocal(dtype=dtype)
+    chunks = NonLocal(query_chunk=chunk, dtype=dtype)
+    if device.platform == "cpu":
+        modules = {"non_local": chunks, "non_local, all at once": whole}
+    else:
+        modules = {"non_local": whole, "non_local, in chunks": chunks}
+    if "cuda" in device.client.platform_version and dtype == jnp.bfloat16:
+        fused = NonLocal(implementation="cudnn", dtype=dtype)
+        modules["non_local, fused"] = fused
+    modules["non_local, dot product"] = NonLocal(mode="dot_product", dtype=dtype)
+    return dict[str, nn.Module](modules)
 
 
 def inputs_of(module: nn.Module, side: int, channels: int, dtype: DTypeLike) -> Any:

@@ -101,7 +101,7 @@ class Pairs(nn.Module):
 
 @pytest.fixture
 def two_modules(monkeypatch):
-    def modules(side, dtype):
+    def modules(side, dtype, device):
         return {"em": EMAU(num_bases=4, dtype=dtype), "pairs": Pairs()}
 
     monkeypatch.setattr(growth, "context_modules", modules)

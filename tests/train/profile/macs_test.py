@@ -1,5 +1,7 @@
 """Multiply-adds: over ones, the sum of a product's results counts its terms."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,3 +199,35 @@ def test_products_with_constants_are_told_apart():
     program = jax.make_jaxpr(function)(SQUARE, SQUARE)
     found = [(c.path, c.multiply_adds, c.fixed) for c in contractions(program.jaxpr)]
     assert found == [(("inner",), 75, True), ((), 75, False)]
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """Attention by cuDNN, which traces where jax takes this for a machine with it."""
+    module = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
+    monkeypatch.setattr(module, "check_cudnn_version", lambda: 91500)
+    monkeypatch.setattr(module, "check_compute_capability", lambda least: True)
+    monkeypatch.setattr(
+        module, "is_cuda_compute_capability_equal", lambda exactly: False
+    )
+    return partial(jax.nn.dot_product_attention, implementation="cudnn")
+
+
+def half(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+
+
+def test_fused_attention_has_the_products_of_the_written_out_one(fused):
+    shapes = half(2, 6, 3, 8), half(2, 10, 3, 8), half(2, 10, 3, 8)
+    counted = multiply_adds(lambda *arrays: jax.jit(fused)(*arrays), *shapes)
+    assert counted == 2 * 3 * 6 * 10 * (8 + 8)
+    assert counted == multiply_adds(jax.nn.dot_product_attention, *shapes)
+
+
+def test_the_gradient_of_fused_attention_is_refused_and_not_left_out(fused):
+    def loss(x):
+        with jax.named_scope("outer"):
+            return fused(x, x, x).astype(jnp.float32).sum()
+
+    with pytest.raises(ValueError, match=r"attention_bwd.* hides its products"):
+        multiply_adds(jax.grad(loss), half(2, 6, 3, 8))

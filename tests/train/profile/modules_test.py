@@ -1,10 +1,12 @@
 """The modules whose growth is measured."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from ema_jax.context import CONTEXTS
+from ema_jax.context import CONTEXTS, NoContext
 from ema_jax.heads import PSAHead
 from train.profile import growth, modules
 from train.profile.modules import context_modules, inputs_of, kind
@@ -19,13 +21,13 @@ def counted(kinds, sides, channels):
 
 def test_non_local_attends_in_chunks_that_divide_the_pixels_almost():
     for side in (33, 65, 129, 257):
-        chunk = context_modules(side, jnp.float32)["non_local"].query_chunk
+        chunk = context_modules(side, jnp.float32, CPU)["non_local"].query_chunk
         assert modules.QUERY_CHUNK / 2 < chunk <= modules.QUERY_CHUNK
         assert -(side**2) % chunk < 0.002 * side**2
 
 
 def test_emau_and_every_rival_is_there():
-    names = {kind(name) for name in context_modules(33, jnp.float32)}
+    names = {kind(name) for name in context_modules(33, jnp.float32, CPU)}
     assert names == {"em", *CONTEXTS, "deeplabv3", "deeplabv3plus", "psa"}
     assert names == set(modules.KINDS)
 
@@ -59,7 +61,7 @@ def test_multiply_adds_of_the_heads_by_hand():
 
 def test_the_map_of_psa_reaches_from_end_to_end():
     """Features of 9 × 9 are 5 × 5 when halved: offsets from -4 to 4."""
-    head = context_modules(9, jnp.float32)["psa"]
+    head = context_modules(9, jnp.float32, CPU)["psa"]
     assert isinstance(head, PSAHead)
     assert head.map_size == 9
     [features] = inputs_of(head, 9, 8, jnp.bfloat16)
@@ -73,3 +75,44 @@ def test_psa_that_does_not_fit_says_so(monkeypatch):
     [row] = growth.measure(settings)
     assert row["latency_median"] == "does not fit"
     assert row["memory"] > 1
+
+
+def device(platform, version):
+    """What `context_modules` asks of one that is not here."""
+    client = SimpleNamespace(platform_version=version)
+    return SimpleNamespace(platform=platform, client=client)
+
+
+@pytest.mark.parametrize(
+    ("here", "dtype", "others"),
+    [
+        (CPU, jnp.float32, {"all at once"}),
+        (CPU, jnp.bfloat16, {"all at once"}),
+        (device("tpu", "TPU v5"), jnp.bfloat16, {"in chunks"}),
+        (device("gpu", "cuda 12090"), jnp.float32, {"in chunks"}),
+        (device("gpu", "rocm 60000"), jnp.bfloat16, {"in chunks"}),
+        (device("gpu", "cuda 12090"), jnp.bfloat16, {"in chunks", "fused"}),
+    ],
+)
+def test_the_ways_of_non_local_follow_the_device(here, dtype, others):
+    found = context_modules(65, dtype, here)
+    names = {name for name in found if kind(name) == "non_local"}
+    others = {f"non_local, {way}" for way in {*others, "dot product"}}
+    assert names == {"non_local", *others}
+    assert (found["non_local"].query_chunk is None) == (here.platform != "cpu")
+    if "non_local, fused" in names:
+        assert found["non_local, fused"].implementation == "cudnn"
+        assert found["non_local, fused"].query_chunk is None
+
+
+def test_a_kernel_that_does_not_take_the_size_is_left_out(monkeypatch, caplog):
+    class Refuses(NoContext):
+        def __call__(self, x, *, train, mask=None):
+            raise NotImplementedError("The head dim must be <= 128")
+
+    def two(side, dtype, device):
+        return {"none": NoContext(), "non_local, fused": Refuses()}
+
+    monkeypatch.setattr(growth, "context_modules", two)
+    assert [row["module"] for row in counted(modules.KINDS, (3,), 4)] == ["none"]
+    assert "non_local, fused is left out: The head dim must be" in caplog.text

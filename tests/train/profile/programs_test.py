@@ -171,7 +171,7 @@ def test_no_token_of_random_features_repeats():
 
 @pytest.mark.parametrize("name", ["em", "hamburger", "psa", "deeplabv3plus"])
 def test_modules_stay_finite_on_random_arrays(name):
-    module = context_modules(9, jnp.float32)[name]
+    module = context_modules(9, jnp.float32, CPU)[name]
     inputs = inputs_of(module, 9, 64, jnp.float32)
     init = partial(module.init, train=False)
     variables = jax.eval_shape(init, jax.random.key(0), inputs)
