@@ -6,6 +6,13 @@ The fields here can be set on the command line; any other `--config.FIELD=value`
 in every training. On CamVid, whose files are yours:
 
     --config.base=base/camvid.py --config.data.root=…
+
+Seeds differ less where all runs start from one trained backbone, as published ones do:
+
+    python main.py train --config configs/shapes_fcn.py --workdir runs/backbone
+    python main.py convert runs/backbone backbone.safetensors --backbone
+
+and then `--config.model.pretrained=backbone.safetensors --config.num_steps=150`.
 """
 
 from ml_collections import ConfigDict
