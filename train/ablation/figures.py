@@ -62,7 +62,7 @@ def points(ablation: Ablation, results: Results, summary: dict) -> Figure:
 
 def lines(grid: Grid) -> Figure:
     """One line for each row of a grid, over its columns."""
-    axes = _axes()
+    axes = _axes(width=8.0)
     x = positions(grid.columns)
     for row in grid.rows:
         found = [
@@ -81,7 +81,7 @@ def lines(grid: Grid) -> Figure:
     _name_ticks(axes, x, grid.columns)
     axes.set_xlabel(grid.names[1])
     axes.set_ylabel(SCORE)
-    axes.legend()
+    _legend_beside(axes)
     return _figure(axes)
 
 
@@ -103,24 +103,16 @@ def heat_map(grid: Grid) -> Figure:
 
 
 def against_cost(summary: dict, costs: dict) -> Figure:
-    """Score against multiply-adds."""
-    axes = _axes()
-    for key, value in summary.items():
-        if value and costs[key]:
-            cost = costs[key].mean / 1e9
-            _error_bar(axes, cost, value)
-            axes.annotate(
-                _label(key),
-                (cost, 100 * value.mean),
-                xytext=(7, 0),  # beside the point
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
-    left, right = axes.get_xlim()
-    axes.set_xlim(right=right + 0.25 * (right - left))  # the dearest has a label too
+    """Score against multiply-adds; the dearest first in the legend."""
+    axes = _axes(width=8.0)
+    found = {key: v for key, v in summary.items() if v and costs[key]}
+    dear = sorted(found, key=lambda key: costs[key].mean, reverse=True)
+    for index, key in enumerate(dear):
+        cost = costs[key].mean / 1e9
+        _error_bar(axes, cost, found[key], color=f"C{index % 10}", label=_label(key))
     axes.set_xlabel("multiply-adds (G)")
     axes.set_ylabel(SCORE)
+    _legend_beside(axes)
     return _figure(axes)
 
 
@@ -150,9 +142,22 @@ def _figure(axes: Axes) -> Figure:
     return figure
 
 
-def _error_bar(axes: Axes, x: float, value: Statistic) -> None:
+def _legend_beside(axes: Axes) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _error_bar(
+    axes: Axes, x: float, value: Statistic, color: str = "C0", label: str = ""
+) -> None:
     error = 100 * value.std if value.std is not None else None
-    axes.errorbar(x, 100 * value.mean, error, fmt="o", color="C0", capsize=4, zorder=2)
+    axes.errorbar(
+        *(x, 100 * value.mean, error),
+        fmt="o",
+        color=color,
+        label=label,
+        capsize=4,
+        zorder=2,
+    )
 
 
 def _name_ticks(axes: Axes, x: Sequence[float], labels: Sequence[str]) -> None:
