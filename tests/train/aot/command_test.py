@@ -128,8 +128,8 @@ def test_a_refusal_of_the_compiler_is_one_line(monkeypatch):
     [
         (["--topology=4x4"], "--topology=4x4 is no slice; give one as v4:2x2x1, v5e:"),
         (["--topology=v5e:4y4"], "--topology=v5e:4y4 is no slice; give one as v4:"),
-        (["--batch_per_chip=0"], "--batch_per_chip=0: give a whole number of at le"),
-        (["--num_classes=x"], "--num_classes=x: give a whole number of at least 1"),
+        (["--batch_per_chip=0"], "--batch_per_chip=0: give a whole number from 1 to"),
+        (["--num_classes=x"], "--num_classes=x: give a whole number from 1 to"),
         (
             ["--output=/dev/null/x"],
             "--output: /dev/null/x cannot be written (Not a dir",
