@@ -58,6 +58,11 @@ def check_features(x: Array, mask: Array | None, *, layout: str | None = None) -
         raise ValueError(f"x has shape {x.shape}; give ({', '.join(layout.split())})")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; give (B, *spatial, C)")
+    check_mask(x, mask)
+
+
+def check_mask(x: Array, mask: Array | None) -> None:
+    """Raise a ValueError unless a mask has the axes of x (..., C) but the last."""
     if mask is not None and mask.shape != x.shape[:-1]:
         raise ValueError(
             f"mask has shape {mask.shape}; x of shape {x.shape} needs {x.shape[:-1]}"
@@ -126,10 +131,7 @@ def check_tokens(x: Array, bases: Array, mask: Array | None) -> None:
             f"bases of shape {bases.shape} have other leading axes than x, {x.shape}; "
             f"give (K, C) or {(*x.shape[:-2], 'K', 'C')}"
         )
-    if mask is not None and mask.shape != x.shape[:-1]:
-        raise ValueError(
-            f"mask has shape {mask.shape}; x of shape {x.shape} needs {x.shape[:-1]}"
-        )
+    check_mask(x, mask)
 
 
 def check_bases(bases: Array, num_bases: int, x: Array) -> None:

@@ -12,8 +12,7 @@ from ema_jax.context import CONTEXTS, NonLocal
 from ema_jax.heads import DeepLabV3Head, DeepLabV3PlusHead, PSAHead
 from ema_jax.networks import covering_map
 from ema_jax.resnet import Features
-from train.errors import UserError
-from train.names import nearest
+from train.profile.output import choose
 
 NUM_CLASSES = 21
 """Classes of PASCAL VOC, as in the paper's table."""
@@ -84,22 +83,8 @@ def inputs_of(module: nn.Module, side: int, channels: int, dtype: DTypeLike) -> 
 
 
 def find_kinds(names: str | None) -> tuple[str, ...]:
-    """The kinds of modules of a list with commas; by default all.
-
-    Raises:
-        UserError: an unknown name.
-
-    Example:
-        >>> find_kinds("psa, em,psa")
-        ('psa', 'em')
-    """
-    if names is None:
-        return KINDS
-    found = [name.strip() for name in names.split(",")]
-    for name in found:
-        if name not in KINDS:
-            raise UserError(f"--models: {name!r} is unknown; {nearest(name, KINDS)}")
-    return tuple(dict.fromkeys(found))
+    """The kinds of modules of `--models`, by default all; see `choose`."""
+    return tuple(choose(names, KINDS, KINDS))
 
 
 def kind(name: str) -> str:

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ema_jax import MODELS, Segmenter
-from train.errors import UserError
 from train.memory import attempt
-from train.names import nearest
 from train.profile.counts import Split, count
 from train.profile.modules import NUM_CLASSES
+from train.profile.output import choose
 from train.profile.programs import (
     Program,
     forward_program,
@@ -79,18 +78,8 @@ class Settings(NamedTuple):
 
 
 def find_models(names: str | None) -> list[str]:
-    """The models of a list with commas; by default those with ResNet-101.
-
-    Raises:
-        UserError: an unknown name.
-    """
-    if names is None:
-        return DEFAULT
-    found = [name.strip() for name in names.split(",")]
-    for name in found:
-        if name not in MODELS:
-            raise UserError(f"--models: {name!r} is unknown; {nearest(name, MODELS)}")
-    return list(dict.fromkeys(found))
+    """The models of `--models`, by default those with ResNet-101; see `choose`."""
+    return choose(names, MODELS, DEFAULT)
 
 
 def profile(names: Sequence[str], settings: Settings) -> list[dict[str, Value]]:

@@ -1,10 +1,11 @@
 """Options that are numbers, and tables that are printed and written."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from train.errors import UserError
 from train.folders import not_written
+from train.names import nearest
 from train.profile.table import Column, Row, comma_separated, markdown, text
 
 Table = tuple[Sequence[Column], Sequence[Row]]
@@ -26,6 +27,27 @@ def whole(name: str, value: str | None, default: int, most: int = LARGEST) -> in
     if not digits.isdecimal() or len(digits) > len(str(most)) or int(digits) > most:
         raise UserError(f"--{name}={value}: give a whole number from 1 to {most}")
     return int(digits)
+
+
+def choose(
+    names: str | None, known: Collection[str], default: Sequence[str]
+) -> list[str]:
+    """The names of `--models`, a list with commas; the default where it was not given.
+
+    Raises:
+        UserError: an unknown name.
+
+    Example:
+        >>> choose("psa, em,psa", ("em", "psa"), ())
+        ['psa', 'em']
+    """
+    if names is None:
+        return list(default)
+    found = [name.strip() for name in names.split(",")]
+    for name in found:
+        if name not in known:
+            raise UserError(f"--models: {name!r} is unknown; {nearest(name, known)}")
+    return list(dict.fromkeys(found))
 
 
 def show(
