@@ -7,13 +7,14 @@ import jax
 from etils import epath
 
 from train.config import load_config
-from train.convert import backbone_of, read_foreign, save_weights
+from train.convert import backbone_of, save_weights
 from train.data import open_dataset
 from train.errors import UserError
 from train.loop import train
 from train.mesh import make_mesh
 from train.metrics import table
 from train.predict import predict
+from train.pretrained import read_weights
 from train.restore import Trained, load_trained, load_weights
 from train.validation import Validation
 
@@ -70,7 +71,7 @@ def run_convert(source: str, output: str, backbone: bool) -> None:
     if epath.Path(source).is_dir():
         variables = load_trained(source, mesh=make_mesh()).variables
     else:
-        variables = read_foreign(source)
+        variables = read_weights(source)
     print(save_weights(backbone_of(variables) if backbone else variables, output))
 
 

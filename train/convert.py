@@ -9,24 +9,10 @@ from typing import Any
 import jax
 from safetensors.numpy import save
 
-from ema_jax.weights import export_state_dict, load_torch
+from ema_jax.weights import export_state_dict
 from train.errors import UserError
 
 SUFFIX = ".safetensors"
-
-
-def read_foreign(file: str) -> dict[str, Any]:
-    """Variables of a file that `load_torch` reads.
-
-    Raises:
-        UserError: a file that cannot be read, or is not of a known family.
-    """
-    try:
-        return load_torch(file)
-    except (ValueError, ImportError) as error:
-        raise UserError(str(error)) from error
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror})") from error
 
 
 def backbone_of(variables: Mapping[str, Any]) -> dict[str, Any]:

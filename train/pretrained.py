@@ -30,40 +30,76 @@ def start_from(
     Raises:
         UserError: nothing is named, or a file that cannot be read or does not fit.
     """
-    source = config.model.pretrained
-    if not source:
-        raise UserError(
-            "config.model.pretrained is not set; give a file of weights, or "
-            f"{RANDOM!r} to start from random ones"
-        )
-    if source == RANDOM:
+    weights = given_weights(config.model)
+    if weights is None:
         log.info("starting from random weights, as config.model.pretrained says")
         return init()
-    field = f"config.model.pretrained={source}"
-    weights = read_weights(source, field)
-    log.info("starting from the weights of %s", source)
+    log.info("starting from the weights of %s", config.model.pretrained)
     state = init()
-    try:
-        variables = fit_variables(
-            weights, state.variables, drop_classifier=config.model.drop_classifier
-        )
-    except ValueError as error:
-        text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
-        raise UserError(f"{field}: {text}") from error
+    check_fit(weights, state.variables, config.model)
+    variables = fit_variables(
+        weights, state.variables, drop_classifier=config.model.drop_classifier
+    )
     variables = jax.device_put(variables, replicated(mesh))
     return dataclasses.replace(
         state, params=variables["params"], batch_stats=variables["batch_stats"]
     )
 
 
-def read_weights(path: str, field: str) -> dict[str, Any]:
-    """Variables of a foreign file; `field` is where the user named it."""
+def given_weights(config: ConfigDict) -> dict[str, Any] | None:
+    """The weights that `pretrained` names; None for random ones.
+
+    Args:
+        config: the section of the model.
+
+    Raises:
+        UserError: nothing is named, or a file that cannot be read.
+    """
+    source = config.pretrained
+    if not source:
+        raise UserError(
+            "config.model.pretrained is not set; give a file of weights, or "
+            f"{RANDOM!r} to start from random ones"
+        )
+    return (
+        None if source == RANDOM else read_weights(source, "config.model.pretrained=")
+    )
+
+
+def check_fit(
+    weights: Mapping[str, Any], variables: Mapping[str, Any], config: ConfigDict
+) -> None:
+    """Raise a UserError unless a network's variables can start from weights.
+
+    Args:
+        weights: that `config` names.
+        variables: of the network, or their shapes.
+        config: the section of the model.
+    """
+    try:
+        check_shapes(weights, variables, drop_classifier=config.drop_classifier)
+    except ValueError as error:
+        field = f"config.model.pretrained={config.pretrained}"
+        text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
+        raise UserError(f"{field}: {text}") from error
+
+
+def read_weights(path: str, option: str = "") -> dict[str, Any]:
+    """Variables of a file that `load_torch` reads.
+
+    Args:
+        path: the file.
+        option: by which the user named it, with its "=".
+
+    Raises:
+        UserError: a file that cannot be read, or is not of a known family.
+    """
     try:
         return load_torch(path)
     except OSError as error:
-        raise UserError(f"{field}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{option}{path}: cannot be read ({error.strerror})") from error
     except (ImportError, ValueError) as error:
-        raise UserError(f"{field}: {error}") from error
+        raise UserError(f"{option}{error}") from error
 
 
 def count_classes(variables: Mapping[str, Any], path: str) -> int:

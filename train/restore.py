@@ -178,7 +178,7 @@ def load_weights(config: ConfigDict, path: str) -> Trained:
         UserError: a file that cannot be read, or that holds another network.
     """
     check_limits(config)
-    variables = read_weights(path, f"--weights={path}")
+    variables = read_weights(path, "--weights=")
     num_classes = count_classes(variables, path)
     model = build_model(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)

@@ -42,7 +42,7 @@ def load_torch(path: str | Path) -> dict[str, Any]:
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    load_file = _import("safetensors.numpy").load_file
+    load_file = _import("safetensors.numpy", path).load_file
     try:
         return load_file(path)
     except Exception as error:  # its own types, and KeyError for a type it lacks
@@ -52,7 +52,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _read_pickle(path: Path) -> Any:
-    torch = _import("torch")
+    torch = _import("torch", path)
     try:
         with warnings.catch_warnings():  # of other pickle protocols, also when it reads
             warnings.simplefilter("ignore")
@@ -80,14 +80,14 @@ def _to_numpy(content: Any, torch: ModuleType) -> Any:
     return content
 
 
-def _import(name: str) -> ModuleType:
-    """Import when needed: the library itself requires jax and flax alone."""
+def _import(name: str, path: Path) -> ModuleType:
+    """Import what reads a file: the library itself requires jax and flax alone."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
         raise ImportError(
-            f"reading this file needs {package}; pip install 'ema-jax[torch]'"
+            f"{path}: reading it needs {package}; pip install 'ema-jax[torch]'"
         ) from error
 
 

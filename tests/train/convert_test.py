@@ -10,8 +10,9 @@ from safetensors.numpy import load_file, save_file
 from ema_jax.weights import load_torch
 from tests.golden import cases, seeded
 from train import convert as module
-from train.convert import backbone_of, read_foreign, save_weights
+from train.convert import backbone_of, save_weights
 from train.errors import UserError
+from train.pretrained import read_weights
 
 NETWORK = cases.Network(
     stage_sizes=(1, 1, 1, 2), base_width=8, channels=16, num_bases=4, num_classes=5
@@ -28,7 +29,7 @@ def source(tmp_path) -> Path:
 
 
 def convert(file: str, output: str) -> str:
-    return save_weights(read_foreign(file), output)
+    return save_weights(read_weights(file), output)
 
 
 def files(folder: Path) -> set[str]:
@@ -59,7 +60,7 @@ def test_a_file_may_be_converted_in_its_place(source, tmp_path):
 
 def test_a_backbone_alone_has_a_resnet_s_names(source, tmp_path):
     output = tmp_path / "backbone.safetensors"
-    variables = read_foreign(str(source))
+    variables = read_weights(str(source))
     save_weights(backbone_of(variables), str(output))
     names = load_file(output).keys()
     assert {name.split(".")[0] for name in names} == {
@@ -73,7 +74,7 @@ def test_a_backbone_alone_has_a_resnet_s_names(source, tmp_path):
 
 
 def test_a_network_without_foreign_names_is_told_what_has_some(source, tmp_path):
-    variables = read_foreign(str(source))
+    variables = read_weights(str(source))
     del variables["batch_stats"]["head"]["context"]["bases"]
     with pytest.raises(UserError, match="'bases' is missing; --backbone writes"):
         save_weights(variables, str(tmp_path / "out.safetensors"))
@@ -91,7 +92,7 @@ def test_mistakes_are_one_line_and_leave_nothing(source, tmp_path):
             str(tmp_path / "out.pth"),
             r"out\.pth .* end it in \.safetensors",
         ),
-        (str(tmp_path / "none.pth"), out, r"none\.pth cannot be read \(No such file"),
+        (str(tmp_path / "none.pth"), out, r"none\.pth: cannot be read \(No such file"),
         (str(tmp_path), out, "cannot be read"),
         (str(broken), out, r"broken\.safetensors: no complete safetensors file"),
         (str(source), str(tmp_path / "no/out.safetensors"), "cannot be written"),
