@@ -190,8 +190,12 @@ class Training:
         return result
 
     def keep(self, state: TrainState, result: Scores | None) -> None:
-        """Save a checkpoint, scored if there was an evaluation."""
+        """Save a checkpoint, scored if there was an evaluation.
+
+        A training that goes on from it reports nothing of what came before.
+        """
         self.divergence.check_state(state)
+        self.report.flush()
         mean_iou = None if result is None else result.mean_iou
         self.checkpoints.save(state, self.config, self.classes.to_json(), mean_iou)
 

@@ -94,7 +94,7 @@ class Report:
         self.scalars("val", step, figures)
         if self._writer is not None and panel is not None:
             self._writer.add_image(PANEL, panel, step, dataformats="HWC")
-            self._writer.flush()
+            self.flush()
             pictures = self._folder / "pictures"
             pictures.mkdir(parents=True, exist_ok=True)
             with (pictures / f"{step:06d}.png").open("wb") as file:
@@ -114,6 +114,12 @@ class Report:
             self._check_room()
             for name, value in figures.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def flush(self) -> None:
+        """Have what was reported on disk, as a killed process would lose it."""
+        if self._writer is not None:
+            self._check_room()
+            self._writer.flush()
 
     def _check_room(self) -> None:
         """Raise a UserError where the disk is full.

@@ -118,6 +118,18 @@ class Lab:
             )
         )
 
+    def environment(self, devices: int = 1) -> dict[str, str]:
+        """That of a process of ours with as many devices."""
+        flags = [f"--xla_force_host_platform_device_count={devices}", *FLAGS]
+        return os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONFAULTHANDLER": "1",
+            "XLA_FLAGS": " ".join(flags),
+            "PYTHONPATH": str(REPOSITORY),
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+
     def start(
         self,
         workdir: Path,
@@ -129,16 +141,7 @@ class Lab:
         self.starts += 1
         cluster = [f"--coordinator=127.0.0.1:{free_port()}"]
         cluster.append(f"--num_processes={processes}")
-        environment = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONFAULTHANDLER": "1",
-            "XLA_FLAGS": " ".join(
-                [f"--xla_force_host_platform_device_count={devices}", *FLAGS]
-            ),
-            "PYTHONPATH": str(REPOSITORY),
-            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+        environment = self.environment(devices)
         run = Run([], [])
         for index in range(processes):
             program = "main.py" if self.model in MODELS else "tests/micro.py"

@@ -1,0 +1,61 @@
+"""A real ablation, killed while it trains, and started again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+from tests.faults.trainings import REPOSITORY, Lab, Run, scalars, wait_for
+from train.errors import UserError
+from train.lock import WorkdirLock
+
+CONFIG = """
+from configs.ablations import default
+
+def get_config():
+    config = default.get_config()
+    config.base = {base!r}
+    config.seeds = (0,)
+    return config
+"""
+
+
+def wait_until_free(workdir, timeout=30):
+    """Until no process holds the lock of a workdir."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return WorkdirLock(str(workdir)).close()
+        except UserError:
+            assert time.monotonic() < deadline, f"{workdir} is still held"
+            time.sleep(0.05)
+
+
+def test_it_goes_on_from_the_last_checkpoint(tmp_path):
+    lab = Lab(tmp_path / "lab", model="emanet_tiny")
+    path, workdir, log = (tmp_path / name for name in ("mine.py", "w", "log.txt"))
+    path.write_text(CONFIG.format(base=str(lab.config)))
+    command = [sys.executable, str(REPOSITORY / "main.py"), "ablate"]
+    command += ["--config", str(path), "--workdir", str(workdir)]
+    training = workdir / "runs/base/seed0"
+
+    def start():
+        with log.open("a") as file:
+            return subprocess.Popen(
+                command, env=lab.environment(), stdout=file, stderr=file
+            )
+
+    killed = start()
+    wait_for(Run([killed], [log]), training / "checkpoints/5")
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    wait_until_free(training)  # what it started has ended as well
+    assert not (training / "result.json").exists()
+
+    assert start().wait(300) == 0, log.read_text()
+    assert json.loads((training / "result.json").read_text())["steps"] == 20
+    assert list(scalars(training)["train/loss"]) == list(range(1, 21))
+    trained = (training / "log.txt").read_text().splitlines()
+    assert sum(line.startswith("step 5/20:") for line in trained) == 1
+    assert "1 runs, 1 finished" in (workdir / "summary.md").read_text()
