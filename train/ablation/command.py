@@ -1,6 +1,5 @@
 """The whole of an ablation: train what is missing, then write tables and figures."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -11,30 +10,32 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from train.ablation.check import check_runs
+import jax
+
+from train.ablation.checks import check_trainings
 from train.ablation.cost import costs_of
 from train.ablation.figures import draw
-from train.ablation.files import read_json, write_json, write_text
+from train.ablation.files import write_text
 from train.ablation.grid import Ablation, Run, load_ablation
 from train.ablation.jobs import Job, check_jobs, run_jobs
-from train.ablation.results import FINISHED, as_csv, as_markdown
-from train.ablation.run import JOBS, RESULT, fail, result_of
+from train.ablation.results import FINISHED, as_csv
+from train.ablation.run import RESULT, fail, result_of
 from train.ablation.specification import (
     Specification,
     check_unchanged,
     fingerprint,
 )
+from train.ablation.tables import as_markdown
+from train.ablation.workdir import check_local, claim, held, writing
 from train.data import Dataset, open_dataset
 from train.errors import UserError
-from train.folders import not_written
-from train.lock import WorkdirLock
 
 log = logging.getLogger("ema_jax")
 
 ROOT = Path(__file__).parents[2]
 """Where `train` and `configs` are imported from."""
 
-LOG, COST_LOG, ABLATION = "log.txt", "cost.txt", "ablation.json"
+LOG, COST_LOG = "log.txt", "cost.txt"
 
 
 def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> None:
@@ -53,16 +54,15 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
         UserError: a mistake, found before anything is trained; or, in the end, that
             some runs failed.
     """
-    ablation = load_ablation(path, overrides)
     check_jobs(jobs)
+    check_local(workdir)
+    jax.config.update("jax_platforms", "cpu")  # an accelerator is for the trainings
+    ablation = load_ablation(path, overrides)
     datasets = open_datasets(ablation)
-    check_runs(ablation, datasets)
+    check_trainings(ablation, datasets)
     folder = Path(workdir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise not_written("workdir", folder, error) from error
-    with contextlib.closing(WorkdirLock(workdir)):
+    with held(folder):
+        claim(folder, ablation)
         specify(ablation, datasets, folder)
         results = train_missing(ablation, folder, jobs)
         if ablation.costs:
@@ -101,30 +101,11 @@ def specify(ablation: Ablation, datasets: Mapping[str, Dataset], folder: Path) -
         )
         for run in ablation.runs
     }
-    check_same(ablation, folder)
     for place, specification in wanted.items():
         check_unchanged(place, specification)
-    try:
-        write_json(folder / ABLATION, describe_ablation(ablation))
+    with writing(folder):
         for place, specification in wanted.items():
             specification.write(place)
-    except OSError as error:
-        raise not_written("workdir", folder, error) from error
-
-
-def check_same(ablation: Ablation, folder: Path) -> None:
-    """Raise a UserError where a workdir has the tables of another ablation."""
-    old, new = read_json(folder / ABLATION), describe_ablation(ablation)
-    if old is not None and old != new:
-        raise UserError(
-            f"--workdir={folder} holds the ablation {old['name']} over "
-            f"{', '.join(old['axes']) or 'nothing'}; choose another workdir"
-        )
-
-
-def describe_ablation(ablation: Ablation) -> dict[str, Any]:
-    """By what a workdir knows its ablation again; points may be added."""
-    return {"name": ablation.name, "axes": [axis.name for axis in ablation.axes]}
 
 
 def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]:
@@ -145,7 +126,8 @@ def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]
 
     def note(index: int, status: int) -> None:
         run = left[index]
-        results[run.folder] = collect(folder / run.folder, status)
+        with writing(folder):
+            results[run.folder] = collect(folder / run.folder, status)
         count = len(results) - done
         eta = (time.monotonic() - start) / count * (len(left) - count)
         log.info(
@@ -158,7 +140,8 @@ def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]
         )
         write(ablation, results, folder)
 
-    run_jobs([job(folder / run.folder) for run in left], jobs, environment(jobs), note)
+    trainings = [job(folder / run.folder, jobs) for run in left]
+    run_jobs(trainings, jobs, environment(), note)
     return results
 
 
@@ -179,12 +162,12 @@ def tell_costs(
             said = _last_line(point / COST_LOG)
             log.info("%s: its costs are not known: %s", point.name, shorten(said, 200))
 
-    run_jobs([cost_job(run) for run in asked], jobs, environment(jobs), note)
+    run_jobs([cost_job(run) for run in asked], jobs, environment(), note)
 
 
-def job(folder: Path) -> Job:
-    """The process that trains one run."""
-    command = [sys.executable, "-m", "train.ablation.run", str(folder)]
+def job(folder: Path, jobs: int) -> Job:
+    """The process that trains one run, of several at a time."""
+    command = [sys.executable, "-m", "train.ablation.run", str(folder), str(jobs)]
     return Job(command, folder / LOG)
 
 
@@ -194,11 +177,10 @@ def cost_job(folder: Path) -> Job:
     return Job(command, folder.parent / COST_LOG)
 
 
-def environment(jobs: int = 1) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """That of this process, so that our modules are found from any folder."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    python_path = os.pathsep.join(filter(None, paths))
-    return os.environ | {"PYTHONPATH": python_path, JOBS: str(jobs)}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def collect(folder: Path, status: int) -> dict[str, Any]:
@@ -224,12 +206,10 @@ def describe(result: dict[str, Any]) -> str:
 def write(ablation: Ablation, results: dict[str, Any], folder: Path) -> None:
     """Write tables and figures of what there is."""
     results = {name: costs_of(folder / name) | found for name, found in results.items()}
-    try:
+    with writing(folder):
         write_text(folder / "results.csv", as_csv(ablation, results))
         write_text(folder / "summary.md", as_markdown(ablation, results))
         draw(ablation, results, folder)
-    except OSError as error:
-        raise not_written("workdir", folder, error) from error
 
 
 def _finished(results: Mapping[str, Any], run: Run) -> bool:

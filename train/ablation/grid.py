@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from train.ablation.columns import is_column
 from train.config import PREFIX, apply_override, load_config
 from train.errors import UserError
 from train.limits import check_limits
@@ -55,6 +56,8 @@ class Ablation:
         eval_iters: EM iterations at which each trained network is evaluated; empty:
             as its config says.
         costs: whether it is told what each point costs.
+        base: config from which they depart.
+        overrides: those of every training.
     """
 
     name: str
@@ -62,6 +65,8 @@ class Ablation:
     runs: tuple[Run, ...]
     eval_iters: tuple[int, ...] = ()
     costs: bool = False
+    base: str = ""
+    overrides: tuple[str, ...] = ()
 
 
 def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
@@ -89,60 +94,41 @@ def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
     common = [text for text in overrides if text not in own]
     base = _find(config.base, Path(path))
     axes = tuple(make_axis(name, points) for name, points in _pairs(config.axes))
-    check_overrides(axes, common)
+    check_set_once(axes, common)
     seeds = _integers("seeds", config.seeds, least=0)
+    eval_iters = _integers("eval_iters", config.eval_iters, least=1)
     if not seeds:
         raise UserError("config.seeds=() leaves nothing to train; give (0, 1, 2)")
     return Ablation(
         name=Path(path).stem,
         axes=axes,
         runs=tuple(_runs(axes, seeds, base, common)),
-        eval_iters=_integers("eval_iters", config.eval_iters, least=1),
+        eval_iters=eval_iters,
         costs=config.costs,
+        base=config.base,
+        overrides=tuple(common),
     )
-
-
-def check_overrides(axes: Sequence[Axis], common: Sequence[str]) -> None:
-    """Raise a UserError where what is asked of every training would not be done."""
-    varied = {
-        _field(text): axis.name
-        for axis in axes
-        for point in axis.points.values()
-        for text in point
-    }
-    if "seed" in varied:
-        raise UserError(
-            f"config.axes: {varied['seed']} sets the seed; give config.seeds"
-        )
-    for text in common:
-        field = _field(text)
-        if field == "seed":
-            value = text.partition("=")[2]
-            raise UserError(
-                f"{text} would not be used; give --config.seeds='({value},)'"
-            )
-        if field in varied:
-            raise UserError(
-                f"{text} would not be used; config.axes varies it as {varied[field]}"
-            )
 
 
 def make_axis(name: str, points: Any) -> Axis:
     """An axis; the label of a point is the values it sets, joined by "+".
 
     Example:
-        >>> make_axis("K", ["model.num_bases=8", ("seed=1", "batch_size=4")]).points
-        {'8': ('model.num_bases=8',), '1+4': ('seed=1', 'batch_size=4')}
+        >>> points = ["model.num_bases=8", ("batch_size=4", "log_every=1")]
+        >>> make_axis("K", points).points
+        {'8': ('model.num_bases=8',), '4+1': ('batch_size=4', 'log_every=1')}
 
     Raises:
-        UserError: no point, two of one label, or a point that sets nothing.
+        UserError: no point, two of one label, or a point that sets nothing; a name
+            that the tables use already.
     """
-    named: dict[str, Point] = {}
-    if not isinstance(points, str | list | tuple):
+    if is_column(name):
         raise UserError(
-            f"config.axes: {name} has the points {points!r}; "
-            'give overrides, such as ("model.num_bases=8",)'
+            f"config.axes: {name} is a column of the tables; choose another name"
         )
+    if not isinstance(points, str | tuple | list):
+        points = (points,)
+    named: dict[str, Point] = {}
     for given in (points,) if isinstance(points, str) else points:
         point = tuple(given) if isinstance(given, tuple | list) else (given,)
         if not point or not all(isinstance(t, str) and "=" in t for t in point):
@@ -157,6 +143,28 @@ def make_axis(name: str, points: Any) -> Axis:
     if not named:
         raise UserError(f"config.axes: {name} has no point")
     return Axis(name, named)
+
+
+def check_set_once(axes: Sequence[Axis], common: Sequence[str]) -> None:
+    """Raise a UserError for what would be set and set anew, or varied twice.
+
+    Args:
+        axes: of the ablation.
+        common: overrides of every training.
+    """
+    setters = {"seed": "config.seeds"}
+    for axis in axes:
+        fields = {_field(text) for point in axis.points.values() for text in point}
+        for field in sorted(fields):
+            if field in setters:
+                raise UserError(
+                    f"config.axes: {axis.name} sets {field}, which {setters[field]} "
+                    "sets too; leave it to one of them"
+                )
+        setters |= dict.fromkeys(fields, f"the axis {axis.name}")
+    for text in common:
+        if setter := setters.get(_field(text)):
+            raise UserError(f"{text} is set by {setter} in every run; set that instead")
 
 
 def folder_name(axes: Sequence[Axis], labels: Sequence[str]) -> str:
@@ -188,8 +196,13 @@ def _runs(
     return runs
 
 
-def _find(base: str, file: Path) -> str:
+def _find(base: Any, file: Path) -> str:
     """The base config: a path from here, or from the folder of the ablation."""
+    if not isinstance(base, str):
+        raise UserError(
+            f"config.base={base!r} is no path; give that of a training's config, such "
+            "as base/shapes.py"
+        )
     beside = file.parent / base
     return str(beside if beside.is_file() and not Path(base).is_file() else base)
 
@@ -208,10 +221,13 @@ def _pairs(axes: Any) -> list[tuple[str, Any]]:
 
 
 def _integers(field: str, values: Any, least: int) -> tuple[int, ...]:
-    values = tuple(values) if isinstance(values, list | tuple) else (values,)
-    if not all(type(v) is int and v >= least for v in values):
+    values = tuple(values) if isinstance(values, tuple | list) else values
+    if not isinstance(values, tuple) or not all(
+        type(v) is int and v >= least for v in values
+    ):
         raise UserError(
-            f"config.{field}={values} cannot be used; give integers of {least} or more"
+            f"config.{field}={values!r} cannot be used; give integers of {least} or "
+            f"more, such as ({least}, {least + 1})"
         )
     if len(set(values)) < len(values):
         raise UserError(f"config.{field}={values} names a value twice")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from train.errors import UserError
 
-PINS = hasattr(os, "sched_setaffinity")
 POLL = 0.1  # s
 PATIENCE = 10.0  # s between asking a process to end and ending it
 
@@ -39,7 +38,7 @@ def run_jobs(
 
     Args:
         jobs: what to run.
-        at_once: how many; on Linux each is kept to its share of the cores.
+        at_once: how many, at most one a core; on Linux each is kept to its share.
         environment: of the commands.
         done: called with the index and the exit status of each job that ended.
     """
@@ -64,19 +63,26 @@ def run_jobs(
 
 
 def check_jobs(jobs: int) -> None:
-    """Raise a UserError unless each of several jobs can have a core of its own."""
-    available = len(os.sched_getaffinity(0)) if PINS else os.cpu_count() or 1
-    if not 1 <= jobs <= available:
+    """Raise a UserError unless each of so many jobs can have a core."""
+    count = len(available_cores())
+    if not 1 <= jobs <= count:
         raise UserError(
-            f"--jobs={jobs} cannot be used; give 1 to {available}, as there are cores"
+            f"--jobs={jobs} cannot be used; give 1 to {count}, the number of cores"
         )
 
 
-def cores(slot: int, slots: int) -> set[int]:
-    """The cores of one of several slots, as many for each: their speeds compare."""
-    available = sorted(os.sched_getaffinity(0))
-    each = len(available) // slots
-    return set(available[slot * each : (slot + 1) * each])
+def available_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def cores(slot: int, slots: int) -> list[int]:
+    """The cores of one of several slots, as many for each; a remainder rests."""
+    available = available_cores()
+    share = len(available) // slots
+    return available[slot * share : (slot + 1) * share]
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
@@ -94,7 +100,7 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
 
 def _pin(process: int, slot: int, slots: int) -> None:
     """Keep a process to its share of the cores, where the system can."""
-    if PINS:
+    if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):  # it has ended already
             os.sched_setaffinity(process, cores(slot, slots))
 

@@ -2,12 +2,13 @@
 
 import csv
 import io
+import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
+from train.ablation.columns import CLASS, COLUMNS, SWEPT
 from train.ablation.grid import Ablation
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -15,21 +16,6 @@ Results = Mapping[str, Mapping[str, Any]]
 
 Key = tuple[tuple[str, ...], int | None]
 """Labels of a point, and EM iterations in evaluation (None: the config's own)."""
-
-COLUMNS = (
-    "seed",
-    "eval_iters",
-    "status",
-    "mean_iou",
-    "pixel_accuracy",
-    "images_per_second",
-    "parameters",
-    "multiply_adds",
-    "training_memory",
-    "error",
-)
-CLASS = "iou/"
-"""Before the name of a class, the column of its IoU."""
 
 FINISHED = "finished"
 
@@ -49,15 +35,28 @@ class Statistic:
             >>> Statistic(0.5, 0.01, 3).percent()
             '50.00 ± 1.00'
         """
-        scaled = Statistic(
-            100 * self.mean, None if self.std is None else 100 * self.std, self.n
-        )
-        return scaled.text(2)
+        return self.text(100, 2)
 
-    def text(self, digits: int) -> str:
-        """Mean and spread with some digits behind the point."""
-        spread = "" if self.std is None else f" ± {self.std:.{digits}f}"
-        return f"{self.mean:.{digits}f}{spread}"
+    def error(self) -> float | None:
+        """The standard error of the mean.
+
+        Example:
+            >>> Statistic(0.5, 0.01, 4).error()
+            0.005
+        """
+        return None if self.std is None else self.std / math.sqrt(self.n)
+
+    def text(self, scale: float, digits: int) -> str:
+        """As text, times `scale`.
+
+        Example:
+            >>> Statistic(31.25, 0.5, 3).text(1, 1)
+            '31.2 ± 0.5'
+        """
+        mean = f"{scale * self.mean:.{digits}f}"
+        if self.std is None:
+            return mean
+        return f"{mean} ± {scale * self.std:.{digits}f}"
 
 
 def statistic(values: Sequence[float]) -> Statistic | None:
@@ -122,54 +121,41 @@ def keys(ablation: Ablation) -> Iterator[Key]:
             yield labels, iters
 
 
+def by_seed(
+    ablation: Ablation, results: Results, field: str
+) -> dict[Key, dict[int, float]]:
+    """A column of what finished: for each line of the table, its value at each seed."""
+    names = [axis.name for axis in ablation.axes]
+    found: dict[Key, dict[int, float]] = {key: {} for key in keys(ablation)}
+    for line in rows(ablation, results):
+        if line["status"] == FINISHED and line[field] is not None:
+            labels = tuple(line[name] for name in names)
+            found[labels, line["eval_iters"]][line["seed"]] = line[field]
+    return found
+
+
 def summarize(
     ablation: Ablation, results: Results, field: str
 ) -> dict[Key, Statistic | None]:
     """The statistic over the seeds of a column, for each line of the table."""
-    names = [axis.name for axis in ablation.axes]
-    found: dict[Key, list[float]] = {key: [] for key in keys(ablation)}
-    for line in rows(ablation, results):
-        if line["status"] == FINISHED and line[field] is not None:
-            labels = tuple(line[name] for name in names)
-            found[labels, line["eval_iters"]].append(line[field])
-    return {key: statistic(values) for key, values in found.items()}
+    found = by_seed(ablation, results, field)
+    return {key: statistic([*values.values()]) for key, values in found.items()}
 
 
-def as_markdown(ablation: Ablation, results: Results) -> str:
-    """The means as tables, and what did not end well."""
-    count = f"{len(ablation.runs)} runs"
-    parts = [
-        f"# {ablation.name}",
-        conditions(ablation),
-        "mIoU and pixel accuracy of the last step in percent: mean ± sample standard "
-        f"deviation over n seeds; {count}, {_finished(results)} finished.",
-        _long_table(ablation, results),
-    ]
-    if grid := cells(ablation, summarize(ablation, results, "mean_iou")):
-        parts.append(_cross_table(grid))
-    if not ablation.eval_iters and (classes := class_columns(results)):
-        parts += ["IoU by class, in percent:", _class_table(ablation, results, classes)]
-    problems = [
-        f"- {run.folder}: {result['status']}: {result['error']}"
-        for run in ablation.runs
-        if (result := results.get(run.folder)) and result["status"] != FINISHED
-    ]
-    if problems:
-        parts += ["Runs that did not finish:", "\n".join(problems)]
-    return "\n\n".join(parts) + "\n"
+def compare(
+    ablation: Ablation, results: Results, field: str
+) -> dict[Key, Statistic | None]:
+    """How much each line of the table is above the first, over the seeds of both.
 
-
-def conditions(ablation: Ablation) -> str:
-    """Under which the runs were trained, but for what the axes vary."""
-    config = ablation.runs[0].config
-    height, width = config.data.crop_size
-    start = config.model.pretrained
-    weights = "random weights" if start == "random" else str(start)
-    return (
-        f"{config.data.name}: {config.num_steps} steps of {config.batch_size} crops of "
-        f"{height}×{width}, from {weights}; learning rate "
-        f"{config.optimizer.learning_rate}; jax {version('jax')}."
-    )
+    A seed gives all points the same crops in the same order, so that a difference
+    within a seed varies less than the values do.
+    """
+    found = by_seed(ablation, results, field)
+    first = next(iter(found.values()))
+    return {
+        key: statistic([values[seed] - first[seed] for seed in values if seed in first])
+        for key, values in found.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -181,12 +167,23 @@ class Grid:
     columns: tuple[str, ...]
     values: dict[tuple[str, str], Statistic | None]
 
+    def most(self) -> int:
+        """The largest n of a cell."""
+        return max((value.n for value in self.values.values() if value), default=0)
+
+    def text(self, row: str, column: str) -> str:
+        """A cell in percent, with its n where that is not the largest."""
+        value = self.values[row, column]
+        if value is None:
+            return "–"
+        return value.percent() + (f" (n={value.n})" if value.n < self.most() else "")
+
 
 def cells(ablation: Ablation, summary: Mapping[Key, Statistic | None]) -> Grid | None:
     """The summary as a grid, if exactly two things vary; else None."""
     names = [axis.name for axis in ablation.axes]
     if ablation.eval_iters:
-        names.append("T_eval")
+        names.append(SWEPT)
     if len(names) != 2:
         return None
     values = {_cell(key): value for key, value in summary.items()}
@@ -202,68 +199,3 @@ def _cell(key: Key) -> tuple[str, str]:
     labels, iters = key
     first, second = labels if iters is None else (*labels, str(iters))
     return first, second
-
-
-FORMATS: dict[str, tuple[str, Callable[[Statistic], str]]] = {
-    "mean_iou": ("mIoU", Statistic.percent),
-    "pixel_accuracy": ("pixel accuracy", Statistic.percent),
-    "images_per_second": ("images/s", lambda value: value.text(1)),
-    "parameters": ("parameters", lambda value: f"{value.mean / 1e6:.3f} M"),
-    "multiply_adds": ("multiply-adds", lambda value: f"{value.mean / 1e9:.3f} G"),
-    "training_memory": ("training memory", lambda v: f"{v.mean / 2**20:.0f} MiB"),
-}
-
-
-def _long_table(ablation: Ablation, results: Results) -> str:
-    summaries = {field: summarize(ablation, results, field) for field in FORMATS}
-    shown = {
-        field: formatted
-        for field, formatted in FORMATS.items()
-        if any(value is not None for value in summaries[field].values())
-    }
-    names = [axis.name for axis in ablation.axes]
-    sweep = ["T_eval"] if ablation.eval_iters else []
-    lines = [[*names, *sweep, *(title for title, _ in shown.values()), "n"]]
-    for key in keys(ablation):
-        labels, iters = key
-        line = [*labels, *([str(iters)] if sweep else [])]
-        for field, (_, text) in shown.items():
-            value = summaries[field][key]
-            line.append("–" if value is None else text(value))
-        score = summaries["mean_iou"][key]
-        lines.append([*line, str(score.n if score else 0)])
-    return markdown_table(lines)
-
-
-def _cross_table(grid: Grid) -> str:
-    lines = [[f"mIoU: {grid.names[0]} \\ {grid.names[1]}", *grid.columns]]
-    for row in grid.rows:
-        found = [grid.values[row, column] for column in grid.columns]
-        lines.append([row, *("–" if v is None else v.percent() for v in found)])
-    return markdown_table(lines)
-
-
-def _class_table(ablation: Ablation, results: Results, classes: Sequence[str]) -> str:
-    lines = [["class", *(", ".join(labels) for labels, _ in keys(ablation))]]
-    for column in classes:
-        found = summarize(ablation, results, column).values()
-        texts = ("–" if value is None else value.percent() for value in found)
-        lines.append([column.removeprefix(CLASS), *texts])
-    return markdown_table(lines)
-
-
-def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """A table whose first line is the head.
-
-    Example:
-        >>> print(markdown_table([["a", "b"], ["1", "2"]]))
-        | a | b |
-        |---|---|
-        | 1 | 2 |
-    """
-    rows = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]])
-
-
-def _finished(results: Results) -> int:
-    return sum(result["status"] == FINISHED for result in results.values())

@@ -5,7 +5,6 @@ Its folder holds `run.json`, which says what to train, and in the end `result.js
 
 import contextlib
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import jax
 
 from ema_jax import Segmenter
 from train.ablation.files import read_json, write_json
+from train.ablation.machine import check_alone, machine
 from train.ablation.parent import end_with_parent
 from train.ablation.specification import RESULT, read_specification
 from train.ablation.speed import images_per_second
@@ -29,8 +29,6 @@ from train.state import TrainState
 from train.validation import Validation
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-JOBS = "EMA_JAX_JOBS"
-"""Environment variable: how many runs train at a time."""
 
 
 def result_of(folder: Path) -> dict[str, Any] | None:
@@ -48,8 +46,12 @@ def fail(folder: Path, error: str) -> dict[str, Any]:
     return result
 
 
-def run(folder: Path) -> dict[str, Any]:
+def run(folder: Path, jobs: int = 1) -> dict[str, Any]:
     """Train what `run.json` says, or go on with it, and evaluate the last state.
+
+    Args:
+        folder: of the run.
+        jobs: how many trainings the machine has at a time.
 
     Returns:
         What `result.json` holds.
@@ -58,7 +60,7 @@ def run(folder: Path) -> dict[str, Any]:
         UserError: what stopped the training; nothing is written then.
         Preempted: SIGTERM came; what was trained is saved.
     """
-    check_backend(int(os.environ.get(JOBS, "1")), jax.default_backend())
+    check_alone(jobs)
     specification = read_specification(folder)
     config = specification.config
     with contextlib.ExitStack() as stack:
@@ -72,19 +74,11 @@ def run(folder: Path) -> dict[str, Any]:
         "steps": int(state.step),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         "images_per_second": images_per_second(str(folder)),
+        "machine": machine(jobs),
         "scores": table,
     }
     write_json(folder / RESULT, result)
     return result
-
-
-def check_backend(jobs: int, backend: str) -> None:
-    """Raise a UserError where several processes would share an accelerator."""
-    if jobs > 1 and backend != "cpu":
-        raise UserError(
-            f"--jobs={jobs} cannot be used on a {backend}, which one process takes as "
-            "a whole; give --jobs=1"
-        )
 
 
 def evaluations(
@@ -125,12 +119,12 @@ def as_json(scores: Scores, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, jobs: int = 1) -> int:
     """Run, with the log on the standard error; returns the exit status."""
     end_with_parent()
     log_to_stderr()
     try:
-        run(folder)
+        run(folder, jobs)
     except UserError as error:
         fail(folder, str(error))
         print(f"error: {error}", file=sys.stderr)
@@ -142,4 +136,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), jobs=int(sys.argv[2])))

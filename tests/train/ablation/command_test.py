@@ -3,19 +3,19 @@
 `run_test.py` looks at a real training, `jobs_test.py` at processes.
 """
 
-import contextlib
 import csv
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import main
-from train.ablation import command, run
+from train.ablation import checks, command, run
 from train.ablation.cost import COST
 from train.ablation.files import write_json
 from train.ablation.specification import read_specification
-from train.lock import WorkdirLock
+from train.ablation.workdir import held
 
 CONFIG = """
 from configs.ablations import default
@@ -45,9 +45,10 @@ def prepared(monkeypatch):
 
     def open_dataset(name, *, root, data_dir):
         opened.append(root)
-        return SimpleNamespace(root=root, num_classes=7, source=lambda split: None)
+        return SimpleNamespace(root=root)
 
     monkeypatch.setattr(command, "open_dataset", open_dataset)
+    monkeypatch.setattr(command, "check_trainings", lambda *_: None)
     monkeypatch.setattr(command, "fingerprint", lambda dataset: str(dataset.root))
     return opened
 
@@ -68,7 +69,7 @@ class Played:
 
     def __call__(self, jobs, at_once, environment, done):
         for index, job in enumerate(jobs):
-            folder = Path(job.command[-1])
+            folder = Path(job.command[3])
             if "train.ablation.cost" in job.command:
                 self.cost(folder, job.log)
                 done(index, 1 if self.costs is None else 0)
@@ -81,14 +82,11 @@ class Played:
             if isinstance(outcome, int):  # it died
                 (folder / command.LOG).write_text("step 1\nout of memory\n")
             else:
-                scores = [
-                    {"eval_iters": t, "mean_iou": outcome, "pixel_accuracy": 0.5}
-                    for t in read_specification(folder).eval_iters or (None,)
-                ]
-                write_json(
-                    folder / run.RESULT,
-                    {"status": "finished", "error": "", "scores": scores},
-                )
+                iters = read_specification(folder).eval_iters or (None,)
+                shared = {"mean_iou": outcome, "pixel_accuracy": 0.5}
+                scores = [shared | {"eval_iters": t} for t in iters]
+                result = {"status": "finished", "error": "", "scores": scores}
+                write_json(folder / run.RESULT, result)
             done(index, -9 if isinstance(outcome, int) else 0)
 
 
@@ -127,8 +125,8 @@ def test_killed_and_run_again(config_file, prepared, play, tmp_path, capsys):
     assert "2 of 4 runs are finished already" in said.err
     assert "K=4/seed1: val mIoU 0.7000 (3 of 4, ETA 0 min)" in said.err
     # 50 and 70: mean 60, sample variance 2 · 10²
-    assert "| 4 | 60.00 ± 14.14 | 50.00 ± 0.00 | 2 |" in said.out
-    assert "| 8 | 25.00 ± 0.00 | 50.00 ± 0.00 | 2 |" in said.out
+    assert "| 4 | 60.00 ± 14.14 | 50.00 ± 0.00 | 0 | 2 |" in said.out
+    assert "| 8 | 25.00 ± 0.00 | 50.00 ± 0.00 | -35.00 ± 10.00 | 2 |" in said.out
     assert (workdir / "summary.md").read_text() in said.out
     assert (workdir / "mean_iou.png").exists()
 
@@ -147,7 +145,7 @@ def test_the_others_go_on_when_one_fails(config_file, prepared, play, tmp_path, 
         f"error: 1 of 4 runs did not finish, first {folder}: {why}"
     )
     assert f"- runs/K=8/seed0: {why}" in said.out
-    assert "| 8 | 25.00 | 50.00 | 1 |" in said.out
+    assert "| 8 | 25.00 | 50.00 | -25.00 | 1 |" in said.out
     assert scores(tmp_path / "w")["8", "0"] == ""
 
     again = play(k8_0=0.75)  # what failed is tried again
@@ -179,25 +177,59 @@ def test_other_trainings_in_the_same_workdir(
     assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "axes",
+    ["()", "(('K', ('model.num_bases=4',)), ('λ', ('model.temperature=2.0',)))"],
+)
 def test_another_ablation_in_the_same_workdir(
-    config_file, prepared, play, tmp_path, capsys
+    config_file, prepared, play, tmp_path, capsys, axes
 ):
     play(**ALL)
-    assert ablate(config_file, tmp_path / "w") == 0
-    (tmp_path / "w" / "summary.md").write_text("kept")
+    workdir = tmp_path / "w"
+    assert ablate(config_file, workdir) == 0
+    before = (workdir / "summary.md").read_text()
     play()
-    assert ablate(config_file, tmp_path / "w", "--config.axes=()") == 2
-    assert "w holds the ablation mine over K; choose" in capsys.readouterr().err
-    assert (tmp_path / "w" / "summary.md").read_text() == "kept"
+    assert ablate(config_file, workdir, f"--config.axes={axes}") == 2
+    wanted = f"--workdir={workdir} holds the ablation mine over K; choose another"
+    assert wanted in capsys.readouterr().err
+    assert (workdir / "summary.md").read_text() == before
+
+    more = play(k16_0=0.5, k16_1=0.5)
+    points = "('model.num_bases=4', 'model.num_bases=16')"
+    assert ablate(config_file, workdir, f"--config.axes=(('K', {points}),)") == 0
+    assert more.trained == ["16/0", "16/1"]
 
 
-def test_two_at_a_time_in_one_workdir(config_file, prepared, play, tmp_path, capsys):
-    played = play(**ALL)
-    (tmp_path / "w").mkdir()
-    with contextlib.closing(WorkdirLock(str(tmp_path / "w"))):
+def test_two_ablations_at_once(config_file, prepared, play, tmp_path, capsys):
+    played = play()
+    with held(tmp_path / "w"):
         assert ablate(config_file, tmp_path / "w") == 2
-    assert "w is in use by another training" in capsys.readouterr().err
+    assert "w is in use by another" in capsys.readouterr().err
     assert played.trained == []
+
+
+def test_a_result_that_a_power_cut_left_empty(config_file, prepared, play, tmp_path):
+    play(**ALL)
+    assert ablate(config_file, tmp_path / "w") == 0
+    (tmp_path / "w" / "runs" / "K=8" / "seed0" / "result.json").write_text("")
+    again = play(k8_0=0.5)
+    assert ablate(config_file, tmp_path / "w") == 0
+    assert again.trained == ["8/0"]
+
+
+def test_a_table_that_cannot_be_written(
+    config_file, prepared, play, tmp_path, capsys, monkeypatch
+):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    play(**ALL)
+    monkeypatch.setattr(command, "write_text", full)
+    assert ablate(config_file, tmp_path / "w") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: --workdir: {tmp_path / 'w'} cannot be written "
+        "(No space left on device); choose another"
+    )
 
 
 def test_what_is_refused_leaves_all_as_it_was(config_file, prepared, play, tmp_path):
@@ -247,13 +279,13 @@ def test_costs_come_apart_and_once_a_point(
     assert (failing.trained, failing.counted) == ([], ["4", "8"])
     said = capsys.readouterr()
     assert "K=4: its costs are not known: error: it does not fit\n" in said.err
-    assert "| 4 | 50.00 ± 0.00 | 50.00 ± 0.00 | 2 |" in said.out
+    assert "| 4 | 50.00 ± 0.00 | 50.00 ± 0.00 | 0 | 2 |" in said.out
 
     known = play()
     known.costs = 2_000_000_000
     assert ablate(config_file, workdir, "--config.costs=true") == 0
     assert known.counted == ["4", "8"]
-    wanted = "| 4 | 50.00 ± 0.00 | 50.00 ± 0.00 | 2.000 G | 2 |"
+    wanted = "| 4 | 50.00 ± 0.00 | 50.00 ± 0.00 | 0 | 2.000 G | 2 |"
     assert wanted in capsys.readouterr().out
 
 
@@ -261,15 +293,7 @@ def test_costs_come_apart_and_once_a_point(
     ("options", "wanted"),
     [
         (["--jobs=0"], "--jobs=0 cannot be used; give 1 to "),
-        (["--config.seed=7"], "would not be used; give --config.seeds='(7,)'"),
-        (["--config.model.num_bases=8"], "would not be used; config.axes varies it"),
-        (["--config.seeds=(3.5,)"], "config.seeds=(3.5,) cannot be used"),
-        (["--config.axes=(('K', 5),)"], "K has the points 5; give overrides"),
-        (["--config.axes=(('s', ('seed=1',)),)"], "s sets the seed; give config.seeds"),
-        (["--config.model.gradient=unrol"], "gradient='unrol' is unknown"),
-        (["--config.model.name=emanet_tinny"], "did you mean 'emanet_tiny'"),
-        (["--config.data.val_split=vall"], "has no split 'vall'"),
-        (["--config.model.pretrained=none.pth"], "none.pth: cannot be read"),
+        (["--workdir=gs://bucket/w"], "--workdir=gs://bucket/w is object storage"),
         (["--config.data.name=folder"], "config.data.root"),
         (["--config.num_stepz=3"], "config.num_stepz does not exist; did you mean"),
     ],
@@ -283,6 +307,23 @@ def test_a_mistake_is_one_line_and_trains_nothing(
     assert said.startswith("error: ")
     assert wanted in said
     assert said.count("\n") == 1
+    assert played.trained == []
+    assert not (tmp_path / "w").exists()
+    assert not Path("gs:").exists()
+
+
+def test_a_network_that_cannot_be_is_found_first(
+    config_file, prepared, play, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(command, "check_trainings", checks.check_trainings)
+    dataset = SimpleNamespace(
+        class_names=("a", "b"), num_classes=2, folder="", source=lambda split: None
+    )
+    monkeypatch.setattr(command, "open_dataset", lambda name, **_: dataset)
+    played = play()
+    wrong = "--config.model.gradient=unrol"
+    assert ablate(config_file, tmp_path / "w", wrong) == 2
+    assert "error: config.model.gradient='unrol'" in capsys.readouterr().err
     assert played.trained == []
     assert not (tmp_path / "w").exists()
 

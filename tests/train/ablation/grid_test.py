@@ -112,7 +112,17 @@ def test_trained_bases_come_with_a_gradient_that_reaches_them():
         ((("K", ()),), "config.axes: K has no point"),
         ((("K", ("seed",)),), "config.axes: K has the point 'seed'; give overrides"),
         ((("K", (3,)),), "config.axes: K has the point"),
-        ((("K", ("seed=1", "seed=1")),), "config.axes: K has the point '1' twice"),
+        ((("K", 5),), "config.axes: K has the point 5; give overrides"),
+        ((("K", ("x=1", "x=1")),), "config.axes: K has the point '1' twice"),
+        ((("s", ("seed=1",)),), "config.axes: s sets seed, which config.seeds sets"),
+        (
+            (("K", ("x=1",)), ("L", (("y=1", "x=2"),))),
+            "config.axes: L sets x, which the axis K sets too; leave it to one",
+        ),
+        ((("seed", ("x=1",)),), "config.axes: seed is a column of the tables; choose"),
+        ((("mean_iou", ("x=1",)),), "config.axes: mean_iou is a column of the tables"),
+        ((("iou/sky", ("x=1",)),), "config.axes: iou/sky is a column of the tables"),
+        ((("T_eval", ("x=1",)),), "config.axes: T_eval is a column of the tables"),
         ((("K", ("x=1",)), ("K", ("x=1",))), "config.axes names an axis twice"),
         ((("K", ("x=1", "x=(1)")),), "config.x does not exist"),
         (
@@ -137,6 +147,11 @@ def test_a_grid_that_cannot_be(write, axes, wanted):
         ("--config.seeds=(-1,)", "config.seeds=(-1,) cannot be used; give integers"),
         ("--config.eval_iters=(0,)", "config.eval_iters=(0,) cannot be used; give"),
         ("--config.eval_iters=3", "--config.eval_iters=3: '3' is not of type tuple"),
+        ("--config.seed=7", "--config.seed=7 is set by config.seeds in every run; set"),
+        (
+            "--config.model.num_bases=8",
+            "--config.model.num_bases=8 is set by the axis K in every run; set that",
+        ),
         ("--config.base=nowhere.py", "--config=nowhere.py: no such file"),
         ("--config.num_stepz=3", "config.num_stepz does not exist; did you mean"),
         ("--num_steps=3", "'--num_steps=3' is not understood"),
@@ -144,7 +159,7 @@ def test_a_grid_that_cannot_be(write, axes, wanted):
 )
 def test_an_override_that_cannot_be(override, wanted):
     with pytest.raises(UserError) as error:
-        load("default", override)
+        load("bases", override)
     assert str(error.value).startswith(wanted)
     assert "\n" not in str(error.value)
 
@@ -152,3 +167,26 @@ def test_an_override_that_cannot_be(override, wanted):
 def test_a_training_config_is_no_ablation():
     with pytest.raises(UserError, match=r"shapes.py has no field 'axes'"):
         load_ablation(str(FOLDER.parent / "shapes.py"))
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("seeds = 3", "config.seeds=3 cannot be used; give integers of 0 or more"),
+        ("eval_iters = 3", "config.eval_iters=3 cannot be used; give integers of 1"),
+        ("base = None", "config.base=None is no path; give that of a training's"),
+    ],
+)
+def test_a_field_of_another_type_in_the_file(tmp_path, field, wanted):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from configs.ablations import default\n\n\n"
+        "def get_config():\n"
+        "    config = default.get_config()\n"
+        f"    del config[{field.split()[0]!r}]\n"
+        f"    config.{field}\n"
+        "    return config\n"
+    )
+    with pytest.raises(UserError) as error:
+        load_ablation(str(path))
+    assert str(error.value).startswith(wanted)

@@ -73,14 +73,30 @@ def test_each_is_run_once_and_two_at_a_time(tmp_path):
     assert (tmp_path / "2" / "log").read_text() == "ended\n"
 
 
-def test_cores_are_shared_alike(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 7})
-    assert [cores(slot, 2) for slot in range(2)] == [{0, 1}, {2, 5}]
-    assert [cores(slot, 5) for slot in range(5)] == [{0}, {1}, {2}, {5}, {7}]
-    check_jobs(5)
-    for jobs in (0, 6):
-        with pytest.raises(UserError, match=f"--jobs={jobs} cannot .* give 1 to 5"):
-            check_jobs(jobs)
+@pytest.mark.parametrize(
+    ("count", "slots", "shares"),
+    [
+        (4, 2, [[2, 3], [4, 5]]),
+        (3, 2, [[2], [3]]),  # as fast as each other
+        (5, 2, [[2, 3], [4, 5]]),
+        (3, 1, [[2, 3, 4]]),
+    ],
+)
+def test_cores_are_shared_equally(monkeypatch, count, slots, shares):
+    mine = set(range(2, 2 + count))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: mine)
+    assert [cores(slot, slots) for slot in range(slots)] == shares
+
+
+@pytest.mark.parametrize("jobs", [0, 4])
+def test_more_jobs_than_cores(monkeypatch, jobs):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5})
+    check_jobs(1)
+    check_jobs(3)
+    with pytest.raises(UserError) as error:
+        check_jobs(jobs)
+    wanted = f"--jobs={jobs} cannot be used; give 1 to 3, the number of cores"
+    assert str(error.value) == wanted
 
 
 def test_an_error_of_ours_ends_them(tmp_path):

@@ -2,15 +2,20 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from configs import shapes
-from train.ablation.figures import draw, heat_map
+from train.ablation.command import ROOT
+from train.ablation.figures import against_cost, draw, heat_map, lines, points
 from train.ablation.grid import Ablation, Axis, Run
-from train.ablation.results import as_csv, as_markdown, cells, summarize
+from train.ablation.results import as_csv, cells, summarize
+from train.ablation.tables import as_markdown
+from train.config import ConfigDict, load_config
+
+BASE = str(ROOT / "configs" / "ablations" / "base" / "shapes.py")
 
 
 def ablation_of(axes, seeds, eval_iters=()):
@@ -19,7 +24,7 @@ def ablation_of(axes, seeds, eval_iters=()):
     for labels in axes.values():
         points = [(*point, label) for point in points for label in labels]
     runs = [
-        Run(point, seed, shapes.get_config(), f"runs/{','.join(point)}/seed{seed}")
+        Run(point, seed, ConfigDict(), f"runs/{','.join(point)}/seed{seed}")
         for seed in seeds
         for point in points
     ]
@@ -85,14 +90,14 @@ def test_markdown(one_axis):
     text = as_markdown(*one_axis)
     assert text.startswith("# mine\n")
     assert "9 runs, 4 finished" in text
-    assert "shapes: 500 steps of 16 crops of 97×97, from random weights" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert table == [
-        "| K | mIoU | pixel accuracy | images/s | parameters | multiply-adds | n |",
-        "|---|---|---|---|---|---|---|",
-        "| 4 | 60.00 ± 10.00 | 75.00 ± 0.00 | 20.0 ± 10.0 | 2.500 M | – | 3 |",
-        "| 16 | 25.00 | 50.00 | 10.0 | 2.500 M | 3.000 G | 1 |",
-        "| 64 | – | – | – | – | – | 0 |",
+        "| K | mIoU | pixel accuracy | against K=4 | images/s | parameters "
+        "| multiply-adds | n |",
+        "|---|---|---|---|---|---|---|---|",
+        "| 4 | 60.00 ± 10.00 | 75.00 ± 0.00 | 0 | 20.0 ± 10.0 | 2.500 M | – | 3 |",
+        "| 16 | 25.00 | 50.00 | -25.00 | 10.0 | 2.500 M | 3.000 G | 1 |",
+        "| 64 | – | – | – | – | – | – | 0 |",
         "| class | 4 | 16 | 64 |",
         "|---|---|---|---|",
         "| sky | 60.00 ± 10.00 | 25.00 | – |",
@@ -119,8 +124,48 @@ def test_a_sweep_is_a_grid_of_training_and_evaluation(sweep):
     start = text.index("| mIoU: T_train \\ T_eval | 2 | 4 |")
     assert text[start + 2 : start + 4] == [
         "| 1 | 20.00 ± 14.14 | 20.00 ± 0.00 |",  # 10, 30: √200; 20, 20
-        "| 3 | 40.00 | – |",
+        "| 3 | 40.00 (n=1) | – |",
     ]
+    base = "T_train=1, T_eval=2"
+    head = f"| T_train | T_eval | mIoU | pixel accuracy | against {base} | n |"
+    start = text.index(head)
+    assert text[start + 2 : start + 6] == [
+        "| 1 | 2 | 20.00 ± 14.14 | 50.00 ± 0.00 | 0 | 2 |",
+        # 10, -10: √200 / √2
+        "| 1 | 4 | 20.00 ± 0.00 | 50.00 ± 0.00 | +0.00 ± 10.00 | 2 |",
+        "| 3 | 2 | 40.00 | 50.00 | +30.00 | 1 |",
+        "| 3 | 4 | – | 50.00 | – | 0 |",
+    ]
+    start = text.index("| T_train | images/s | parameters | n |")
+    assert text[start + 2 : start + 5] == [
+        "| 1 | 10.0 ± 0.0 | 2.500 M | 2 |",
+        "| 3 | 10.0 | 2.500 M | 1 |",
+        "",
+    ]
+
+
+def test_the_conditions(one_axis):
+    ablation, results = one_axis
+    config = load_config(BASE)
+    longer = load_config(BASE, ["--config.num_steps=9"])
+    runs = [replace(run, config=config) for run in ablation.runs]
+    runs[0] = replace(runs[0], config=longer)
+    overrides = ("--config.model.temperature=2.0", "--config.log_every=1")
+    ablation = replace(ablation, runs=runs, base="base/x.py", overrides=overrides)
+    machine = {"device": "cpu", "devices": 1, "cores": 2, "jobs": 3, "jax": "0.1"}
+    results["runs/4/seed0"]["machine"] = machine
+    results["runs/4/seed1"]["machine"] = machine | {"jobs": 1}
+    [line] = [
+        line
+        for line in as_markdown(ablation, results).splitlines()
+        if line.startswith("Conditions: ")
+    ]
+    assert line == (
+        "Conditions: base base/x.py; data shapes; steps 9 / 500; batch 16; crop 97×97; "
+        f"learning rate {config.optimizer.learning_rate}; start weights random; "
+        "overrides --config.model.temperature=2.0 --config.log_every=1; "
+        "device cpu; devices 1; cores 2; jobs 3 / 1; jax 0.1."
+    )
 
 
 def test_two_axes_are_a_grid(tmp_path):
@@ -149,3 +194,43 @@ def test_figures(one_axis, sweep, tmp_path):
                 pixels = np.asarray(picture.convert("L"))
             assert pixels.shape[1] > 300
             assert pixels.std() > 5
+
+
+def test_figures_of_before_do_not_stay(sweep, one_axis, tmp_path):
+    draw(*sweep, tmp_path)
+    draw(*one_axis, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"mean_iou.png", "cost.png"}
+
+
+def legend(figure):
+    [found] = figure.legends
+    return [text.get_text() for text in found.get_texts()]
+
+
+def test_costs_that_are_alike_are_told_apart_by_a_legend(one_axis):
+    ablation, results = one_axis
+    results["runs/4/seed0"]["multiply_adds"] = 3_000_000_001
+    figure = against_cost(
+        *(summarize(ablation, results, name) for name in ("mean_iou", "multiply_adds"))
+    )
+    assert legend(figure) == ["4", "16 (n=1)"]
+    assert not list(figure.axes[0].texts)
+    colours = {bar.lines[0].get_color() for bar in figure.axes[0].containers}
+    assert len(colours) == 2
+
+
+def test_lines_stand_apart_and_show_where_seeds_are_missing(sweep):
+    ablation, results = sweep
+    figure = lines(cells(ablation, summarize(ablation, results, "mean_iou")))
+    assert legend(figure) == ["T_train = 1", "T_train = 3 (n=1)"]
+    [axes] = figure.axes
+    marks = [bar.lines[0] for bar in axes.containers]
+    assert [mark.get_markerfacecolor() for mark in marks] == ["C0", "C0", "white"]
+    # columns 2 and 4 are one apart, as logarithms
+    assert [float(mark.get_xdata()[0]) for mark in marks] == [0.875, 1.875, 1.125]
+
+
+def test_a_point_of_fewer_seeds_is_marked(one_axis):
+    figure = points(*one_axis, summarize(*one_axis, "mean_iou"))
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels == ["4", "16 (n=1)", "64"]

@@ -76,11 +76,12 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     )
     Specification(config, "data", (1, 3)).write(tmp_path)
     with jax.default_prng_impl("rbg"):
-        result = run.run(tmp_path)
+        result = run.run(tmp_path, jobs=2)
     assert result == run.result_of(tmp_path)
     assert (result["status"], result["steps"]) == ("finished", 4)
     assert result["images_per_second"] > 0
 
+    assert (result["machine"]["device"], result["machine"]["jobs"]) == ("cpu", 2)
     # the training evaluates with the T it was trained with, 3
     [own] = evaluated
     one, three = result["scores"]
@@ -138,7 +139,7 @@ def test_the_process_itself(config, tmp_path):
     config = config.copy_and_resolve_references().unlock()
     config.batch_size = config.evaluation.batch_size = 8  # on eight devices
     Specification(config, "data").write(tmp_path)
-    command = [sys.executable, "-m", "train.ablation.run", str(tmp_path)]
+    command = [sys.executable, "-m", "train.ablation.run", str(tmp_path), "1"]
     process = subprocess.Popen(
         command,
         env=environment(),
@@ -157,7 +158,7 @@ def test_the_process_itself(config, tmp_path):
 
 
 def test_a_process_that_is_told_to_stop_has_not_ended(config, tmp_path, monkeypatch):
-    def preempted(folder):
+    def preempted(folder, jobs):
         raise Preempted("SIGTERM: stopped after step 3")
 
     monkeypatch.setattr(run, "run", preempted)
@@ -167,8 +168,10 @@ def test_a_process_that_is_told_to_stop_has_not_ended(config, tmp_path, monkeypa
     assert run.result_of(tmp_path) is None
 
 
-def test_several_processes_do_not_share_an_accelerator():
-    run.check_backend(jobs=1, backend="gpu")
-    run.check_backend(jobs=8, backend="cpu")
-    with pytest.raises(UserError, match="--jobs=2 cannot be used on a gpu, which one"):
-        run.check_backend(jobs=2, backend="gpu")
+def test_several_at_a_time_are_for_a_cpu(config, tmp_path, monkeypatch):
+    Specification(config, "data").write(tmp_path)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(UserError) as error:
+        run.run(tmp_path, jobs=2)
+    wanted = "--jobs=2 is for a CPU, and the trainings run on a gpu; give --jobs=1"
+    assert str(error.value) == wanted
