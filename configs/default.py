@@ -82,6 +82,9 @@ def model() -> ConfigDict:
     # λ, the inverse temperature of the E step, 1 as published; learned from there.
     config.temperature = placeholder(float)
     config.learn_temperature = placeholder(bool)
+    # EM and non-local attention: begin as a network without them, by a zero scale of
+    # the unit's BN. None: non-local does, as published; EM does not.
+    config.zero_init = placeholder(bool)
     # Non-local attention: for how many pixels at a time, where the N² weights of all
     # do not fit; and "xla" or "cudnn", the fused kernel of NVIDIA GPUs, in bfloat16.
     config.query_chunk = placeholder(int)

@@ -65,6 +65,8 @@ class EMAU(nn.Module):
         kernel, normalization, gradient, assignment, temperature: see `em_attention`.
         learn_temperature: train log λ, from `temperature` > 0 on; not with
             `gradient="stop"`, which lets nothing through.
+        zero_init: start the scale of BN at zero, so that a trained network into which
+            the unit is put is at first as it was.
         bn_decay: share of the old running statistics that BN keeps.
         axis_name: mapped axis over which the batch is split, if any. `init` does not
             need it, nor the next.
@@ -116,6 +118,7 @@ class EMAU(nn.Module):
     assignment: Assignment = "soft"
     temperature: float | Array = 1.0
     learn_temperature: bool = False
+    zero_init: bool = False
     bn_decay: float = 0.9997
     axis_name: AxisName | None = None
     token_axis_name: AxisName | None = None
@@ -290,6 +293,9 @@ class EMAU(nn.Module):
             self.dtype,
             train=train,
             axis_name=axis_names(self.axis_name) + axis_names(self.token_axis_name),
+            scale_init=nn.initializers.zeros
+            if self.zero_init
+            else nn.initializers.ones,
             name="bn",
         )
         return norm(y, None if mask is None else mask[..., None])

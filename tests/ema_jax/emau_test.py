@@ -321,6 +321,26 @@ def test_nothing_is_paid_for_intermediates_nobody_asked_for(variables):
     assert " log " not in no_log
 
 
+def test_a_unit_that_starts_at_zero_leaves_a_network_as_it_was():
+    """Until its BN has taken a step, after which everything behind EM learns."""
+    started = EMAU(num_bases=4, zero_init=True)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 8))
+    variables = started.init(jax.random.key(1), x, train=False)
+
+    def loss(params):
+        y, _ = started.apply(
+            variables | {"params": params}, x, train=True, mutable=["batch_stats"]
+        )
+        return jnp.sum(y**2), y
+
+    gradients, y = jax.grad(loss, has_aux=True)(variables["params"])
+    np.testing.assert_array_equal(y, nn.relu(x))
+    assert np.any(gradients["bn"]["scale"])
+    assert not np.any(gradients["conv2"]["kernel"])
+    moved = jax.tree.map(lambda p, g: p - 0.1 * g, variables["params"], gradients)
+    assert np.any(jax.grad(loss, has_aux=True)(moved)[0]["conv2"]["kernel"])
+
+
 def test_learned_temperature():
     x, weights = random_tokens(2, 12), random_tokens(2, 12)
     learned = unit.clone(learn_temperature=True, temperature=2.0, gradient="unroll")

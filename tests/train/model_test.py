@@ -23,6 +23,7 @@ EMAU_FIELDS = {
     "normalize_batch_mean": True,
     "renormalize_average": True,
     "skip_non_finite": True,
+    "zero_init": True,
     "bn_decay": 0.6,
 }
 OTHER_FIELDS = [
@@ -31,6 +32,7 @@ OTHER_FIELDS = [
     ("hamburger_tiny", "bases_update", "moving_average", {}),
     ("non_local_tiny", "query_chunk", 64, {}),
     ("non_local_tiny", "implementation", "xla", {}),
+    ("non_local_tiny", "zero_init", False, {}),
     ("deeplabv3_tiny", "image_pooling", False, {}),
     ("deeplabv3plus_tiny", "image_pooling", False, {}),
     ("psanet_tiny", "map_size", 5, {}),
