@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
@@ -228,8 +229,9 @@ class EMAU(nn.Module):
         self.sow("intermediates", "bases", attended.bases)
         self.sow("intermediates", "entropy", mean_entropy(responsibilities, mask))
         self.sow("intermediates", "dead_bases", dead_bases(responsibilities, mask))
-        if isinstance(arguments["num_iters"], int):
-            trace = em_trace(**arguments)
+        if not isinstance(arguments["num_iters"], jax.core.Tracer):
+            num_iters = int(arguments["num_iters"])
+            trace = em_trace(**arguments | {"num_iters": num_iters})
             self.sow("intermediates", "bases_change", trace.change)
 
     def _mapped(self, axis_name: AxisName | None) -> AxisName | None:

@@ -307,6 +307,15 @@ def test_intermediates_are_there_when_asked_for(variables):
     np.testing.assert_array_equal(without, y)
 
 
+@pytest.mark.parametrize("integer", [np.int64, jnp.int32])
+def test_iterations_may_be_any_integer_that_is_known(variables, integer):
+    x = random_tokens(1, 5)
+    counted = unit.clone(num_iters=integer(2))
+    _, state = counted.apply(variables, x, train=False, mutable=["intermediates"])
+    [change] = state["intermediates"]["bases_change"]
+    assert change.shape == (2, 1)
+
+
 def test_nothing_is_paid_for_intermediates_nobody_asked_for(variables):
     x = random_tokens(2, 12)
 
