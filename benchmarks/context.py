@@ -1,6 +1,6 @@
 """What the context module of trained networks adds to their scores.
 
-    python benchmarks/context.py runs/rivals/runs/*/seed0
+    python benchmarks/context.py runs/rivals/runs/*/seed0 [--config.FIELD=value …]
 
 Each network is evaluated as it is, and with its module left out: what goes into it
 comes out. Prints both mIoUs in percent, and how large the module's addition is,
@@ -69,8 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workdirs", nargs="+", help="of trained networks")
     print("| network | mIoU | without | ‖y - x‖ / ‖x‖ |\n|---|---:|---:|---:|")
-    for workdir in parser.parse_args().workdirs:
-        trained = load_trained(workdir, "last")
+    options, overrides = parser.parse_known_args()
+    for workdir in options.workdirs:
+        trained = load_trained(workdir, "last", overrides)
         data = trained.config.data
         dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from train.ablation.grid import Ablation
+from train.ablation.grid import Ablation, field_of
 from train.ablation.results import Results
 from train.ablation.specification import value_of
 
@@ -31,7 +31,9 @@ def conditions(ablation: Ablation, results: Results) -> str:
     found = {"base": distinct([ablation.base])}
     for title, field in FIELDS.items():
         found[title] = distinct(value_of(config, field) for config in configs)
-    found["overrides"] = " ".join(ablation.overrides)
+    found["overrides"] = " ".join(
+        text for text in ablation.overrides if field_of(text) not in FIELDS.values()
+    )
     for name in MACHINE:
         found[name] = distinct(machine[name] for machine in machines)
     parts = [f"{title} {text}" for title, text in found.items() if text]

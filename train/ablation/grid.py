@@ -88,7 +88,7 @@ def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
             "give one of configs/ablations/, or train with it"
         )
     config = config.copy_and_resolve_references().unlock()
-    own = [text for text in overrides if _field(text) in FIELDS]
+    own = [text for text in overrides if field_of(text) in FIELDS]
     for text in own:
         apply_override(config, text)
     common = [text for text in overrides if text not in own]
@@ -154,7 +154,7 @@ def check_set_once(axes: Sequence[Axis], common: Sequence[str]) -> None:
     """
     setters = {"seed": "config.seeds"}
     for axis in axes:
-        fields = {_field(text) for point in axis.points.values() for text in point}
+        fields = {field_of(text) for point in axis.points.values() for text in point}
         for field in sorted(fields):
             if field in setters:
                 raise UserError(
@@ -163,7 +163,7 @@ def check_set_once(axes: Sequence[Axis], common: Sequence[str]) -> None:
                 )
         setters |= dict.fromkeys(fields, f"the axis {axis.name}")
     for text in common:
-        if setter := setters.get(_field(text)):
+        if setter := setters.get(field_of(text)):
             raise UserError(f"{text} is set by {setter} in every run; set that instead")
 
 
@@ -234,5 +234,11 @@ def _integers(field: str, values: Any, least: int) -> tuple[int, ...]:
     return values
 
 
-def _field(override: str) -> str:
+def field_of(override: str) -> str:
+    """The field that an override sets.
+
+    Example:
+        >>> field_of("--config.model.num_bases=8"), field_of("batch_size=4")
+        ('model.num_bases', 'batch_size')
+    """
     return override.removeprefix(PREFIX).partition("=")[0]

@@ -150,7 +150,7 @@ def test_the_conditions(one_axis):
     longer = load_config(BASE, ["--config.num_steps=9"])
     runs = [replace(run, config=config) for run in ablation.runs]
     runs[0] = replace(runs[0], config=longer)
-    overrides = ("--config.model.temperature=2.0", "--config.log_every=1")
+    overrides = ("--config.model.temperature=2.0", "--config.num_steps=500")
     ablation = replace(ablation, runs=runs, base="base/x.py", overrides=overrides)
     machine = {"device": "cpu", "devices": 1, "cores": 2, "jobs": 3, "jax": "0.1"}
     results["runs/4/seed0"]["machine"] = machine
@@ -163,7 +163,7 @@ def test_the_conditions(one_axis):
     assert line == (
         "Conditions: base base/x.py; data shapes; steps 9 / 500; batch 16; crop 97×97; "
         f"learning rate {config.optimizer.learning_rate}; start weights random; "
-        "overrides --config.model.temperature=2.0 --config.log_every=1; "
+        "overrides --config.model.temperature=2.0; "
         "device cpu; devices 1; cores 2; jobs 3 / 1; jax 0.1."
     )
 
