@@ -93,4 +93,5 @@ def run_ablate(config: str, workdir: str, overrides: Sequence[str], jobs: int) -
     """Train and compare the runs of an ablation, or go on with it."""
     from train.ablation.command import ablate  # loads much
 
+    jax.config.update("jax_platforms", "cpu")  # an accelerator is for the trainings
     ablate(config, workdir, overrides, jobs)

@@ -10,8 +10,6 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import jax
-
 from train.ablation.checks import check_trainings
 from train.ablation.cost import costs_of
 from train.ablation.figures import draw
@@ -56,7 +54,6 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
     """
     check_jobs(jobs)
     check_local(workdir)
-    jax.config.update("jax_platforms", "cpu")  # an accelerator is for the trainings
     ablation = load_ablation(path, overrides)
     datasets = open_datasets(ablation)
     check_trainings(ablation, datasets)
