@@ -295,9 +295,7 @@ class EMAU(nn.Module):
             self.dtype,
             train=train,
             axis_name=axis_names(self.axis_name) + axis_names(self.token_axis_name),
-            scale_init=nn.initializers.zeros
-            if self.zero_init
-            else nn.initializers.ones,
+            zero_init=self.zero_init,
             name="bn",
         )
         return norm(y, None if mask is None else mask[..., None])

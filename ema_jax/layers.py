@@ -86,14 +86,18 @@ def batch_norm(
     *,
     train: bool,
     axis_name: AxisName | None = None,
-    scale_init: Initializer = nn.initializers.ones,
+    zero_init: bool = False,
     name: str,
 ) -> BatchNorm:
     """Batch normalisation; statistics keep `decay` of the old value.
 
+    With `zero_init` its scale starts at zero: what it is added to is left as it was.
+
     Under `jax.jit` with a sharded batch the statistics are those of the global batch;
     under `shard_map` or `pmap`, of the axis named `axis_name`.
     """
+    initializers = nn.initializers
+    scale_init = initializers.zeros if zero_init else initializers.ones
     return BatchNorm(train, decay, axis_name, dtype, scale_init, name=name)
 
 

@@ -36,10 +36,12 @@ def start_from(
         return init()
     log.info("starting from the weights of %s", config.model.pretrained)
     state = init()
-    check_fit(weights, state.variables, config.model)
-    variables = fit_variables(
-        weights, state.variables, drop_classifier=config.model.drop_classifier
-    )
+    try:
+        variables = fit_variables(
+            weights, state.variables, drop_classifier=config.model.drop_classifier
+        )
+    except ValueError as error:
+        raise misfit(config.model, error) from error
     variables = jax.device_put(variables, replicated(mesh))
     return dataclasses.replace(
         state, params=variables["params"], batch_stats=variables["batch_stats"]
@@ -79,9 +81,13 @@ def check_fit(
     try:
         check_shapes(weights, variables, drop_classifier=config.drop_classifier)
     except ValueError as error:
-        field = f"config.model.pretrained={config.pretrained}"
-        text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
-        raise UserError(f"{field}: {text}") from error
+        raise misfit(config, error) from error
+
+
+def misfit(config: ConfigDict, error: ValueError) -> UserError:
+    """What to say of weights that are not of the network that is to start from them."""
+    text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
+    return UserError(f"config.model.pretrained={config.pretrained}: {text}")
 
 
 def read_weights(path: str, option: str = "") -> dict[str, Any]:

@@ -74,12 +74,11 @@ class PointwiseBN(nn.Module):
             kernel_init=self.kernel_init,
             name="conv",
         )(y)
-        initializers = nn.initializers
         return batch_norm(
             self.bn_decay,
             self.dtype,
             train=train,
             axis_name=self.axis_name,
-            scale_init=initializers.zeros if self.zero_init else initializers.ones,
+            zero_init=self.zero_init,
             name="bn",
         )(y, mask=None if mask is None else mask[..., None])

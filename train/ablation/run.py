@@ -16,6 +16,7 @@ from ema_jax import Segmenter
 from train.ablation.files import read_json, write_json
 from train.ablation.machine import check_alone, machine
 from train.ablation.parent import end_with_parent
+from train.ablation.results import FINISHED
 from train.ablation.specification import RESULT, read_specification
 from train.ablation.speed import images_per_second
 from train.ablation.sweep import IterationSweep
@@ -28,7 +29,7 @@ from train.partition import configured_mesh
 from train.state import TrainState
 from train.validation import Validation
 
-FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+DIVERGED, FAILED = "diverged", "failed"
 
 
 def result_of(folder: Path) -> dict[str, Any] | None:
