@@ -15,9 +15,9 @@ from train.commands import (
     run_profile,
     run_train,
 )
-from train.console import log_to_stderr
-from train.distributed import PREEMPTED, end, initialize
-from train.errors import Preempted, UserError
+from train.devices.distributed import PREEMPTED, end, initialize
+from train.user.console import log_to_stderr
+from train.user.errors import Preempted, UserError
 
 MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
 FLIP = "--config.evaluation.flip=true"
@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     predict = add("predict", "write the masks of images", OVERRIDES)
     predict.add_argument("images", nargs="+", help="image files, or folders of them")
     predict.add_argument("--output", required=True, help="folder of the masks")
+    predict.add_argument(
+        "--confidence", action="store_true", help="the probabilities too, in grey"
+    )
+    predict.add_argument(
+        "--bases",
+        help="what bases explain, by EM iteration: numbers as 3,17 or 'telling'",
+    )
     for command in (evaluate, predict):
         add_network_options(command)
 
@@ -182,7 +189,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     )
     if options.command == "evaluate":
         return run_evaluate(trained, options.split)
-    return run_predict(trained, options.images, options.output)
+    return run_predict(
+        trained, options.images, options.output, options.confidence, options.bases
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

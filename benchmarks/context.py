@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ema_jax import Segmenter
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
+from ema_jax.preprocessing import IMAGENET
 from train.data import Dataset, open_dataset
-from train.errors import UserError
-from train.preprocess import normalize_images
-from train.restore import Trained, load_trained
-from train.validation import Validation
+from train.evaluation.validation import Validation
+from train.user.errors import UserError
+from train.workdir.restore import Trained, load_trained
 
 IMAGES = 8
 
@@ -43,7 +43,7 @@ def addition(trained: Trained, images: list[np.ndarray]) -> float:
     def squares(image: jax.Array) -> tuple[jax.Array, jax.Array]:
         _, state = trained.model.apply(
             trained.variables,
-            normalize_images(image[None], jnp.ones((1, *image.shape[:2]), bool)),
+            IMAGENET.normalize(image[None], jnp.ones((1, *image.shape[:2]), bool)),
             train=False,
             capture_intermediates=lambda module, _: (
                 module.name in ("reduce", "context")

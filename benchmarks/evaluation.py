@@ -18,9 +18,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ema_jax import MODELS, Segmenter
-from train.data.canvas import plan
-from train.evaluate import evaluate, make_predict_step
-from train.mesh import make_mesh
+from ema_jax.canvas import plan
+from ema_jax.inference import Inference
+from train.devices.mesh import batch_sharding, make_mesh
+from train.evaluation.evaluate import evaluate
 
 NUM_CLASSES = 21
 SIZES = (
@@ -54,7 +55,7 @@ def run(
     sizes = np.array([example["label"].shape for example in examples])
     start = time.perf_counter()
     confusion = evaluate(
-        make_predict_step(model, mesh),
+        Inference(model, sharding=batch_sharding(mesh)),
         variables,
         examples,
         sizes,

@@ -22,14 +22,14 @@ from jax.sharding import Mesh
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ema_jax import MODELS, Segmenter
+from ema_jax.canvas import place, round_up, split_rows
 from train.aot.collectives import collectives, tally
-from train.data.canvas import place, round_up
-from train.mesh import batch_sharding, make_mesh, replicated, row_multiple
-from train.objective import forward
-from train.optimizer import poly_schedule, sgd
-from train.partition import abstract_batch
-from train.state import TrainState, init_state
-from train.step import make_train_step
+from train.devices.mesh import batch_sharding, make_mesh, replicated
+from train.devices.partition import abstract_batch
+from train.update.objective import forward
+from train.update.optimizer import poly_schedule, sgd
+from train.update.state import TrainState, init_state
+from train.update.step import make_train_step
 
 OPTIMIZER = sgd(poly_schedule(0.009, 30_000))
 
@@ -70,7 +70,7 @@ def update_program(
 
 def canvas(model: Segmenter, size: tuple[int, int], mesh: Mesh) -> tuple[int, int]:
     """Height and width of the arrays that hold an image."""
-    multiple = row_multiple(model.backbone.output_stride, mesh)
+    multiple = split_rows(model.backbone.output_stride, mesh.shape["space"])
     return round_up(size[0], multiple), size[1]
 
 

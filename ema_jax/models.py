@@ -1,11 +1,12 @@
 """The one list of the models that exist."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ema_jax.context import CONTEXTS
 from ema_jax.networks import ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
+from ema_jax.options import check_option
 from ema_jax.segmenter import Segmenter
 
 Constructor = Callable[..., Segmenter]
@@ -79,3 +80,30 @@ The `…_mmseg` are OpenMMLab's variants, which can load its files; `fcn_…` is
 without its unit; `deeplabv3plus_r101_no_pooling` is what comes nearest to the size that
 the EMANet paper counts. The tiny ones have one backbone and 64 channels in their heads.
 """
+
+
+class Network(NamedTuple):
+    """A model by its name, as a file can say it.
+
+    Attributes:
+        name: in `MODELS`.
+        num_classes: of its logits.
+        options: all others that were given; numbers, strings and tuples of numbers.
+
+    Example:
+        >>> Network("emanet_r50", 5, {"dtype": "bfloat16"}).build().head.num_classes
+        5
+    """
+
+    name: str
+    num_classes: int
+    options: Mapping[str, Any]
+
+    def build(self) -> Segmenter:
+        """The model.
+
+        Raises:
+            ValueError: a name or an option that does not exist.
+        """
+        check_option("network", self.name, tuple(MODELS))
+        return MODELS[self.name](num_classes=self.num_classes, **self.options)

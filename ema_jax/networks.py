@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.context import CONTEXTS
@@ -250,3 +251,30 @@ def covering_map(side: int, output_stride: int) -> int:
 def pyramid_rates(output_stride: int) -> tuple[int, ...]:
     """Dilations of the pyramid that cover the image alike at every output stride."""
     return tuple(rate * 8 // output_stride for rate in RATES)
+
+
+def with_eval_iters(model: Segmenter, eval_iters: int | Array) -> Segmenter:
+    """The same network with another number of EM iterations in evaluation.
+
+    Args:
+        model: with EM attention.
+        eval_iters: may be traced, so that many numbers share one program.
+
+    Raises:
+        ValueError: a network without EM attention.
+
+    Example:
+        >>> with_eval_iters(EMANet(), 7).head.context.eval_iters
+        7
+    """
+    unit = em_unit(model).clone(eval_iters=eval_iters)
+    return model.clone(head=model.head.clone(context=unit))
+
+
+def em_unit(model: Segmenter) -> EMAU:
+    """The unit of a network with EM attention; a ValueError where it has none."""
+    unit = getattr(model.head, "context", None)
+    if not isinstance(unit, EMAU):
+        has = type(model.head if unit is None else unit).__name__
+        raise ValueError(f"the network has no EM attention, but a {has}")
+    return unit

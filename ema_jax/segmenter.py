@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
@@ -200,3 +201,9 @@ dropout_rate, dtype, hidden_channels, stage
                 f"it takes {', '.join(taken) or 'nothing else'}"
             )
     return kind(**options, **given)
+
+
+def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
+    """Random parameters and initial statistics."""
+    images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size
+    return dict(model.init(jax.random.key(seed), images, train=False))

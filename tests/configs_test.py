@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ema_jax import MODELS
-from train.config import load_config, to_json
+from train.configuration.config import load_config, to_json
+from train.configuration.limits import check_limits
 from train.data import DATASETS
-from train.limits import check_limits
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[a-z]*.py"))
 RIVALS = (

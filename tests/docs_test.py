@@ -16,7 +16,7 @@ import yaml
 
 import main
 from ema_jax import EMAU
-from train.config import load_config
+from train.configuration.config import load_config
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "docs/launch"

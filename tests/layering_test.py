@@ -1,7 +1,8 @@
-"""Imports go one way: the library knows nothing of the application."""
+"""Imports go one way: between the rooms of the application, and between all files."""
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,35 +12,42 @@ LIBRARY = sorted((ROOT / "ema_jax").rglob("*.py"))
 APPLICATION = sorted((ROOT / "train").rglob("*.py"))
 
 LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
-LAYERS = [
-    ("errors", "names", "digest", "preemption", "console"),
-    ("distributed", "lock", "folders"),
-    ("data",),
-    ("losses", "pictures", "optimizer", "preprocess", "mesh", "classes", "convert"),
-    ("memory",),
-    ("config", "metrics", "limits", "model", "state"),
-    ("objective", "accumulation", "partition"),
-    ("step", "checkpoint", "inference", "evaluate"),
-    ("pretrained",),
-    ("restore", "validation", "report"),
-    ("resume", "predict", "profile", "divergence", "aot"),
-    ("loop",),
-    ("ablation",),
-    ("commands",),
-]
-"""Modules of `train`; each imports only from lines above, or from its own."""
+ROOMS = (
+    *("user", "configuration", "devices", "data", "model", "evaluation", "update"),
+    *("workdir", "training", "profile", "aot", "ablation", "commands"),
+)
+"""Of `train`; each imports only from those before it, or from its own files."""
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names of the modules that a file imports."""
+    """Dotted names of the modules that a file imports, wherever it does so."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
+            found |= {_source(node.module or "", alias.name) for alias in node.names}
     return found
+
+
+def _source(package: str, name: str) -> str:
+    """The module that `from package import name` reads."""
+    inner = ROOT.joinpath(*package.split("."), name)
+    is_module = inner.is_dir() or inner.with_suffix(".py").is_file()
+    return f"{package}.{name}" if is_module else package
+
+
+def module(path: Path) -> str:
+    """The dotted name by which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
+
+
+def room(name: str) -> int:
+    """The place of a module's room in the order."""
+    return ROOMS.index(name.split(".")[1])
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
@@ -48,26 +56,27 @@ def test_the_library_imports_jax_and_flax_only(path):
     assert roots <= LIBRARY_ALLOWS
 
 
-@pytest.mark.parametrize("path", APPLICATION, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", APPLICATION, ids=module)
 def test_the_application_imports_downwards(path):
     names = imports(path)
     assert not {name for name in names if name.split(".")[0] in ("configs", "tests")}
-    relative = path.relative_to(ROOT / "train")
-    if relative.name == "__init__.py":
+    if module(path) == "train":
         return
-    level = layer_of(relative.parts[0].removesuffix(".py"))
     for name in names:
-        parts = name.split(".")
-        if parts[0] == "train" and len(parts) > 1:
-            assert layer_of(parts[1]) <= level, f"{relative} imports {name}"
+        if name.startswith("train."):
+            assert room(name) <= room(module(path)), f"{module(path)} imports {name}"
 
 
-def layer_of(module: str) -> int:
-    [level] = [i for i, layer in enumerate(LAYERS) if module in layer]
-    return level
+def test_no_file_imports_itself_through_others():
+    files = {module(path): imports(path) for path in [*LIBRARY, *APPLICATION]}
+    known = {name: found & files.keys() for name, found in files.items()}
+    order = list(TopologicalSorter(known).static_order())  # or a CycleError
+    assert set(order) == files.keys()
 
 
-def test_every_layer_exists():
-    modules = {p.relative_to(ROOT / "train").parts[0] for p in APPLICATION}
-    modules = {name.removesuffix(".py") for name in modules} - {"__init__"}
-    assert modules == {name for layer in LAYERS for name in layer}
+def test_every_room_says_what_passes_through_it():
+    rooms = {path.relative_to(ROOT / "train").parts[0] for path in APPLICATION}
+    assert {name.removesuffix(".py") for name in rooms} - {"__init__"} == {*ROOMS}
+    for path in APPLICATION:
+        if path.name == "__init__.py":
+            assert ast.get_docstring(ast.parse(path.read_text()))

@@ -20,7 +20,7 @@ from ema_jax.weights import load_torch
 from tests.micro import MICRO
 from tests.quick import kept_programs
 from train import commands
-from train.config import field_names
+from train.configuration.config import field_names
 
 CONFIG = """
 from configs import shapes
@@ -552,7 +552,7 @@ def test_a_training_goes_on_with_rows_and_momentum_split(config_file, copied, ca
 
 
 def test_a_training_that_does_not_fit(refused, config_file, copied, monkeypatch):
-    monkeypatch.setattr("train.memory.free_memory", lambda device: 8e5)
+    monkeypatch.setattr("train.devices.memory.free_memory", lambda device: 8e5)
     message = refused(
         "train",
         f"--config={config_file}",

@@ -57,7 +57,7 @@ def NANO(num_classes: int, bn_decay: float = 0.9, **_: object) -> Segmenter:  # 
 
 if __name__ == "__main__":
     import main
-    from train.distributed import end
+    from train.devices.distributed import end
 
     MODELS.update(micro=MICRO, nano=NANO)
     end(lambda: main.main(sys.argv[1:]))

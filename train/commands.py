@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import jax
 from etils import epath
 
-from train.config import load_config
-from train.convert import backbone_of, save_weights
+from train.configuration.config import load_config
 from train.data import open_dataset
-from train.errors import UserError
-from train.loop import train
-from train.mesh import make_mesh
-from train.metrics import table
-from train.predict import predict
-from train.pretrained import read_weights
-from train.restore import Trained, load_trained, load_weights
-from train.validation import Validation
+from train.devices.mesh import make_mesh
+from train.evaluation.metrics import table
+from train.evaluation.predict import predict
+from train.evaluation.validation import Validation
+from train.model.convert import backbone_of, save_weights
+from train.model.pretrained import read_weights
+from train.training.loop import train
+from train.user.errors import UserError
+from train.workdir.restore import Trained, load_trained, load_weights
 
 
 def run_train(config: str, workdir: str, overrides: Sequence[str]) -> None:
@@ -58,9 +58,17 @@ def run_evaluate(trained: Trained, split: str | None) -> None:
         print(f"{trained.source}, split {config.data.val_split}\n{result}")
 
 
-def run_predict(trained: Trained, images: Sequence[str], output: str) -> None:
+def run_predict(
+    trained: Trained,
+    images: Sequence[str],
+    output: str,
+    confidence: bool,
+    bases: str | None,
+) -> None:
     """Write masks of images; a file that is not an image is reported at the end."""
-    problems = predict(trained, images, output)
+    problems = predict(
+        trained.predictor(), images, output, confidence=confidence, bases=bases
+    )
     print(f"masks are in {output}")
     if problems:
         raise UserError("; ".join(problems))

@@ -25,6 +25,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Iterable[str]], KeyTable]]] = {
 
 WRAPPERS = ("net", "state_dict")  # keys under which files keep their weights
 PARALLEL = "module."  # prefix that PyTorch's data parallelism leaves
+OWN = ("params", "batch_stats")  # what our own names begin with
+SEPARATOR = "/"
 COUNTER = "num_batches_tracked"  # of PyTorch's batch normalisation; nothing reads it
 CLASSIFIER = "fc."  # of ImageNet files
 
@@ -36,7 +38,8 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
         state_dict: names to arrays, or a dictionary that holds such a one under "net"
             or "state_dict": the EMANet release, OpenMMLab's EMANet, or a ResNet of
             torchvision, of timm or with the deep ImageNet stem (its classifier is
-            dropped).
+            dropped). Names of our own, such as "params/head/classifier/bias", are
+            those of any network here.
 
     Returns:
         {"params": …, "batch_stats": …} in float32, with the backbone alone for a
@@ -48,6 +51,8 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
             message lists them all.
     """
     state = _unwrap(state_dict)
+    if all(str(name).startswith(OWN) for name in state) and state:
+        return _own_variables(state)
     make_table = _find_family(state)
     state = {name: x for name, x in state.items() if not name.endswith(COUNTER)}
     if make_table is resnet_table:
@@ -112,6 +117,11 @@ def _unwrap(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
     if state_dict and all(str(name).startswith(PARALLEL) for name in state_dict):
         return {name.removeprefix(PARALLEL): x for name, x in state_dict.items()}
     return state_dict
+
+
+def _own_variables(state: Mapping[str, Any]) -> dict[str, Any]:
+    arrays = {name: np.asarray(x, np.float32) for name, x in state.items()}
+    return unflatten_dict(arrays, sep=SEPARATOR)
 
 
 def _find_family(names: Iterable[str]) -> Callable[[Iterable[str]], KeyTable]:

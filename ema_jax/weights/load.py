@@ -8,6 +8,8 @@ from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ema_jax.weights.convert import convert_state_dict
 
 SAFETENSORS = ".safetensors"
@@ -29,10 +31,12 @@ def load_torch(path: str | Path) -> dict[str, Any]:
         OSError: the file cannot be read.
         ImportError: PyTorch, or safetensors, is not installed.
     """
-    with open(path, "rb"):  # libraries have their own errors for a missing file
+    with open(path, "rb"):  # libraries have errors of their own for a missing file
         pass
-    read = _read_safetensors if Path(path).suffix == SAFETENSORS else _read_pickle
-    content = read(Path(path))
+    if Path(path).suffix == SAFETENSORS:
+        content, _ = read_safetensors(Path(path))
+    else:
+        content = _read_pickle(Path(path))
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: holds a {type(content).__name__}, no state dict")
     try:
@@ -41,10 +45,21 @@ def load_torch(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    load_file = _import("safetensors.numpy", path).load_file
+def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a file.
+
+    Raises:
+        ValueError: a truncated or damaged file.
+        OSError: it cannot be read.
+        ImportError: safetensors is not installed.
+    """
+    with open(path, "rb"):  # the library has errors of its own for a missing file
+        pass
+    safe_open = import_reader("safetensors", path).safe_open
     try:
-        return load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return arrays, file.metadata() or {}
     except Exception as error:  # its own types, and KeyError for a type it lacks
         raise ValueError(
             f"{path}: no complete safetensors file ({_reason(error)}); fetch it again"
@@ -52,7 +67,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _read_pickle(path: Path) -> Any:
-    torch = _import("torch", path)
+    torch = import_reader("torch", path)
     try:
         with warnings.catch_warnings():  # of other pickle protocols, also when it reads
             warnings.simplefilter("ignore")
@@ -80,7 +95,7 @@ def _to_numpy(content: Any, torch: ModuleType) -> Any:
     return content
 
 
-def _import(name: str, path: Path) -> ModuleType:
+def import_reader(name: str, path: Path) -> ModuleType:
     """Import what reads a file: the library itself requires jax and flax alone."""
     try:
         return importlib.import_module(name)

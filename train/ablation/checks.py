@@ -7,14 +7,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from ema_jax.segmenter import init_variables
 from train.ablation.grid import Ablation
 from train.ablation.sweep import IterationSweep
-from train.config import to_json
+from train.configuration.config import to_json
 from train.data import Dataset
-from train.errors import UserError
-from train.model import build_model
-from train.pretrained import check_fit, given_weights
-from train.state import init_variables
+from train.model.build import build_model
+from train.model.pretrained import check_fit, given_weights
+from train.user.errors import UserError
 
 
 def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None:

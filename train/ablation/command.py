@@ -26,7 +26,7 @@ from train.ablation.specification import (
 from train.ablation.tables import as_markdown
 from train.ablation.workdir import check_local, claim, held, writing
 from train.data import Dataset, open_dataset
-from train.errors import UserError
+from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
 

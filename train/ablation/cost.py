@@ -12,13 +12,13 @@ from train.ablation.files import read_json, write_json
 from train.ablation.parent import end_with_parent
 from train.ablation.specification import read_specification
 from train.aot.compile import DoesNotFitError, compile_step
-from train.console import log_to_stderr
 from train.data import open_dataset
-from train.errors import UserError
-from train.memory import peak_memory
-from train.model import build_model
-from train.partition import configured_mesh
+from train.devices.memory import peak_memory
+from train.devices.partition import configured_mesh
+from train.model.build import build_model
 from train.profile.counts import count
+from train.user.console import log_to_stderr
+from train.user.errors import UserError
 
 COST = "cost.json"
 

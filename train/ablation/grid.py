@@ -10,9 +10,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from train.ablation.columns import is_column
-from train.config import PREFIX, apply_override, load_config
-from train.errors import UserError
-from train.limits import check_limits
+from train.configuration.config import PREFIX, apply_override, load_config
+from train.configuration.limits import check_limits
+from train.user.errors import UserError
 
 FIELDS = ("axes", "base", "costs", "eval_iters", "seeds")
 

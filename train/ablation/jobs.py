@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.errors import UserError
+from train.user.errors import UserError
 
 POLL = 0.1  # s
 PATIENCE = 10.0  # s between asking a process to end and ending it

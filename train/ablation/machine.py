@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from train.ablation.jobs import available_cores
-from train.errors import UserError
+from train.user.errors import UserError
 
 
 def machine(jobs: int) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from train.ablation.results import FINISHED
 from train.ablation.specification import RESULT, read_specification
 from train.ablation.speed import images_per_second
 from train.ablation.sweep import IterationSweep
-from train.console import log_to_stderr
-from train.errors import Preempted, UserError
-from train.loop import Training
-from train.metrics import Scores
-from train.model import build_model
-from train.partition import configured_mesh
-from train.state import TrainState
-from train.validation import Validation
+from train.devices.partition import configured_mesh
+from train.evaluation.metrics import Scores
+from train.evaluation.validation import Validation
+from train.model.build import build_model
+from train.training.loop import Training
+from train.update.state import TrainState
+from train.user.console import log_to_stderr
+from train.user.errors import Preempted, UserError
 
 DIVERGED, FAILED = "diverged", "failed"
 
@@ -40,7 +40,7 @@ def result_of(folder: Path) -> dict[str, Any] | None:
 
 def fail(folder: Path, error: str) -> dict[str, Any]:
     """The result of a run that ended with an error, written to its folder."""
-    # the one way in which `train.divergence` and `train.loop` word it
+    # the one way in which `train.training.divergence` and `train.training.loop` word it
     diverged = "lower config.optimizer.learning_rate" in error
     result = {"status": DIVERGED if diverged else FAILED, "error": error}
     write_json(folder / RESULT, result)

@@ -9,9 +9,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from train.ablation.files import read_json, write_json
-from train.config import field_names, from_json, to_json
+from train.configuration.config import field_names, from_json, to_json
 from train.data import Dataset
-from train.errors import UserError
+from train.user.errors import UserError
 
 SPECIFICATION, RESULT = "run.json", "result.json"
 

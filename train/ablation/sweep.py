@@ -5,9 +5,9 @@ from typing import Any, cast
 import jax.numpy as jnp
 from jax import Array
 
-from ema_jax import EMAU, Segmenter
-from ema_jax.heads import ContextHead
-from train.errors import UserError
+from ema_jax import Segmenter
+from ema_jax.networks import em_unit, with_eval_iters
+from train.user.errors import UserError
 
 ITERS = "eval_iters"
 
@@ -26,19 +26,19 @@ class IterationSweep:
         Raises:
             UserError: a model without EM attention.
         """
-        if not isinstance(getattr(model.head, "context", None), EMAU):
+        try:
+            em_unit(model)
+        except ValueError as error:
             raise UserError(
                 "config.eval_iters is for networks with EM attention; "
                 "this one has none: leave it empty, ()"
-            )
+            ) from error
         self.model, self.backbone = model, model.backbone
 
     def apply(self, variables: dict[str, Any], images: Array, **options: Any) -> Array:
         """The logits, with the iterations of `at`."""
         others = {name: value for name, value in variables.items() if name != ITERS}
-        head = cast(ContextHead, self.model.head)
-        unit = cast(EMAU, head.context).clone(eval_iters=variables[ITERS])
-        model = self.model.clone(head=head.clone(context=unit))
+        model = with_eval_iters(self.model, variables[ITERS])
         return cast(Array, model.apply(others, images, **options))
 
     @staticmethod

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from train.ablation.files import read_json, write_json
 from train.ablation.grid import Ablation
-from train.errors import UserError
-from train.folders import not_written, writable_folder
-from train.lock import WorkdirLock
+from train.user.errors import UserError
+from train.user.folders import not_written, writable_folder
+from train.workdir.lock import WorkdirLock
 
 NAME = "ablation.json"
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from train.memory import GIB
+from train.devices.memory import GIB
 
 
 class Chip(NamedTuple):

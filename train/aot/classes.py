@@ -2,8 +2,8 @@
 
 from train.data import DATASETS, cityscapes, pascal_context, shapes, voc
 from train.data.relabel import read_table
-from train.errors import UserError
-from train.names import nearest
+from train.user.errors import UserError
+from train.user.names import nearest
 
 UNKNOWN = 21
 """Taken where the files of the set would say it: as many as PASCAL VOC."""

@@ -15,13 +15,13 @@ from train.aot.classes import num_classes
 from train.aot.collectives import Tally, collectives, tally
 from train.aot.compile import DoesNotFitError, compile_step, slice_devices
 from train.aot.report import measured, show
-from train.config import load_config
-from train.errors import UserError
-from train.folders import writable_folder
-from train.limits import check_limits
-from train.mesh import make_mesh
+from train.configuration.config import load_config
+from train.configuration.limits import check_limits
+from train.devices.mesh import make_mesh
 from train.profile.output import whole
 from train.profile.table import Value
+from train.user.errors import UserError
+from train.user.folders import writable_folder
 
 log = logging.getLogger("ema_jax")
 

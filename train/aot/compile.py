@@ -13,11 +13,16 @@ from jax.sharding import Mesh
 from jax.stages import Compiled
 from ml_collections import ConfigDict
 
-from train.errors import UserError
-from train.memory import exhausted
-from train.partition import abstract_batch, check_batch, check_pooling, crop_canvas
-from train.restore import abstract_state, build
-from train.step import configured_step
+from train.devices.memory import exhausted
+from train.devices.partition import (
+    abstract_batch,
+    check_batch,
+    check_pooling,
+    crop_canvas,
+)
+from train.update.step import configured_step
+from train.user.errors import UserError
+from train.workdir.restore import abstract_state, build
 
 EXAMPLES = "v4:2x2x1, v5e:4x4, v5e:16x16, v5p:2x2x2, v6e:4x4"
 ENVIRONMENT = {

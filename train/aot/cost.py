@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jax.stages import Compiled
 
 from train.aot.chips import Chip
-from train.memory import peak_memory
+from train.devices.memory import peak_memory
 
 
 class Memory(NamedTuple):

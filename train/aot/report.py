@@ -10,7 +10,7 @@ from jax.stages import Compiled
 from train.aot.chips import Chip
 from train.aot.collectives import Tally
 from train.aot.cost import estimate, memory
-from train.memory import GIB
+from train.devices.memory import GIB
 from train.profile.output import Table
 from train.profile.output import show as write
 from train.profile.table import Column, Row, Value

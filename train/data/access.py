@@ -4,9 +4,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from train.errors import UserError
+from train.user.errors import UserError
 
 Batch = dict[str, np.ndarray]
+
+IGNORE_LABEL = 255
+"""Of pixels that count nowhere."""
 
 
 class DamagedRecordError(UserError):

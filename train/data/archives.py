@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.errors import UserError
+from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.builder import IGNORE_LABEL
+from train.data.access import IGNORE_LABEL
 
 Byte = NDArray[np.uint8]
 Bool = NDArray[np.bool_]

@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
+from train.data.access import IGNORE_LABEL
 from train.data.images import decode_image
 from train.data.masks import Mask, encode_mask, read_mask
-from train.errors import UserError
-
-IGNORE_LABEL = 255
+from train.user.errors import UserError
 
 
 class Example(NamedTuple):

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from train.data.access import IGNORE_LABEL
 from train.data.archives import Archive
-from train.data.builder import IGNORE_LABEL, Contents, Pair
+from train.data.builder import Contents, Pair
 from train.data.listing import resolve_root
 from train.data.masks import Mask, read_mask
 from train.data.published import check_sizes, not_found, paired_contents
 from train.data.relabel import Relabel, consecutive
-from train.errors import UserError
+from train.user.errors import UserError
 
 _PAGE = "https://www.cityscapes-dataset.com/downloads"
 ARCHIVES = tuple(

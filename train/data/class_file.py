@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.builder import IGNORE_LABEL
+from ema_jax.classes import voc_palette
+from train.data.access import IGNORE_LABEL
 from train.data.listing import read_text
-from train.data.masks import voc_palette
-from train.errors import UserError
+from train.user.errors import UserError
 
 
 class ClassFile(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from train.data.builder import IGNORE_LABEL
+from train.data.access import IGNORE_LABEL
 from train.data.masks import Mask
 
 

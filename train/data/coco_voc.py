@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ema_jax.classes import voc_palette
 from train.data.archives import Archive
 from train.data.builder import Contents, Example, Pair, verified_examples
 from train.data.coco_masks import class_mask
 from train.data.listing import fingerprint, resolve_root
-from train.data.masks import Mask, voc_palette
+from train.data.masks import Mask
 from train.data.published import not_found
 from train.data.voc import CLASS_NAMES
-from train.errors import UserError
+from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
 

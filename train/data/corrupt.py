@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from train.data.access import DamagedRecordError, RandomAccess
-from train.errors import UserError
+from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
 

@@ -14,12 +14,12 @@ import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from numpy.typing import NDArray
 
-from train.data.access import DamagedRecordError, RandomAccess
-from train.data.builder import IGNORE_LABEL, Contents, SegmentationBuilder
+from train.data.access import IGNORE_LABEL, DamagedRecordError, RandomAccess
+from train.data.builder import Contents, SegmentationBuilder
 from train.data.images import decode_image
 from train.data.masks import decode_mask
-from train.errors import UserError
-from train.names import nearest
+from train.user.errors import UserError
+from train.user.names import nearest
 
 log = logging.getLogger("ema_jax")
 

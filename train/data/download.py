@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from train.data.archives import Archive, unpack, unpack_found, verify
 from train.data.listing import resolve_root
-from train.errors import UserError
+from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
 

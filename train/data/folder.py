@@ -17,7 +17,7 @@ from pathlib import Path
 from train.data.builder import Contents, Pair, verified_examples
 from train.data.class_file import read_classes
 from train.data.listing import Finder, fingerprint, read_list, resolve_root
-from train.errors import UserError
+from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
 

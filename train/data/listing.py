@@ -8,7 +8,7 @@ from typing import Any
 
 from train.data import images
 from train.data.builder import Pair
-from train.errors import UserError
+from train.user.errors import UserError
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 _FORMAT = 1  # raise it when the same files must give other records

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from train.errors import UserError
+from train.user.errors import UserError
 
 Mask = NDArray[np.uint8]
 
@@ -74,17 +74,3 @@ def decode_mask(png: bytes) -> Mask:
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise ValueError(f"the label is {mask.dtype} {mask.shape}, not uint8 (H, W)")
     return np.asarray(mask, np.uint8)
-
-
-def voc_palette(num_classes: int) -> NDArray[np.uint8]:
-    """The colours of PASCAL VOC, uint8 (num_classes, 3) RGB.
-
-    Bits 0, 1, 2 of the class number are the top bits of red, green and blue, bits 3, 4,
-    5 the next ones, and so on.
-    """
-    classes = np.arange(num_classes)[:, None]
-    colours = np.zeros((num_classes, 3), np.int64)
-    for level in range(8):
-        bits = (classes >> (3 * level + np.arange(3))) & 1
-        colours |= bits << (7 - level)
-    return colours.astype(np.uint8)

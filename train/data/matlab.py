@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from train.errors import UserError
+from train.user.errors import UserError
 
 
 def read_mat(path: Path, name: str, *fields: str) -> np.ndarray:

@@ -13,10 +13,12 @@ In both the 59 stand in the order of the 459, which is the alphabet. The authors
 from collections.abc import Mapping
 from pathlib import Path
 
+from ema_jax.classes import voc_palette
+from train.data.access import IGNORE_LABEL
 from train.data.archives import Archive
-from train.data.builder import IGNORE_LABEL, Contents, Pair
+from train.data.builder import Contents, Pair
 from train.data.listing import Finder, resolve_root
-from train.data.masks import Mask, read_mask, voc_palette
+from train.data.masks import Mask, read_mask
 from train.data.matlab import read_mat
 from train.data.published import check_sizes, not_found, paired_contents
 from train.data.relabel import Relabel, consecutive, read_table

@@ -11,7 +11,7 @@ from train.data.archives import Archive
 from train.data.builder import Contents, Pair, verified_examples
 from train.data.listing import fingerprint
 from train.data.masks import Mask, read_mask
-from train.errors import UserError
+from train.user.errors import UserError
 
 Splits = Mapping[str, Sequence[Pair]]
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.builder import IGNORE_LABEL
-from train.data.masks import Mask, voc_palette
-from train.errors import UserError
+from ema_jax.classes import voc_palette
+from train.data.access import IGNORE_LABEL
+from train.data.masks import Mask
+from train.user.errors import UserError
 
 _FOLDER = Path(__file__).parent / "classes"
 

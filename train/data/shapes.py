@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ema_jax.classes import voc_palette
 from train.data.builder import Contents, Example
-from train.data.masks import encode_mask, voc_palette
+from train.data.masks import encode_mask
 
 CLASS_NAMES = (
     "background",

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from ema_jax.classes import voc_palette
 from train.data.archives import Archive
 from train.data.builder import Contents
 from train.data.listing import Finder, resolve_root
-from train.data.masks import voc_palette
 from train.data.published import not_found, paired_contents
-from train.errors import UserError
+from train.user.errors import UserError
 
 ARCHIVES = (
     Archive(

@@ -9,11 +9,12 @@ those of SBD, from its `.mat` files or from a ready folder `SegmentationClassAug
 from collections.abc import Mapping
 from pathlib import Path
 
+from ema_jax.classes import voc_palette
 from train.data import voc
 from train.data.archives import Archive
 from train.data.builder import Contents, Pair
 from train.data.listing import Finder, read_list, resolve_root
-from train.data.masks import Mask, read_mask, voc_palette
+from train.data.masks import Mask, read_mask
 from train.data.matlab import read_mat
 from train.data.published import check_sizes, not_found, paired_contents
 from train.data.relabel import Relabel

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from train.errors import UserError
-from train.folders import not_written, writable_folder
-from train.model import DTYPES
-from train.names import nearest
+from train.model.build import DTYPES
 from train.profile import growth, networks
 from train.profile.modules import find_kinds
 from train.profile.output import Table, show, whole
 from train.profile.plot import save_plot
 from train.profile.programs import find_device
+from train.user.errors import UserError
+from train.user.folders import not_written, writable_folder
+from train.user.names import nearest
 
 MEASURES = ("all", "memory", "nothing")
 STRIDES = ("8", "16", "32")

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr
 
 from ema_jax import Segmenter
+from ema_jax.segmenter import init_variables
 from train.profile.macs import bodies, contractions, scopes
-from train.state import init_variables
 
 Path = tuple[str, ...]
 Costs = Iterable[tuple[Path, int]]

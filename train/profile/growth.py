@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from train.memory import attempt
+from train.devices.memory import attempt
 from train.profile.macs import multiply_adds
 from train.profile.modules import KINDS, context_modules, inputs_of, kind
 from train.profile.programs import (

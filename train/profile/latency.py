@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from train.memory import attempt
+from train.devices.memory import attempt
 
 SAMPLE_SECONDS = 0.05
 """A shorter call is repeated until a sample takes so long: clocks are coarse."""

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ema_jax import MODELS, Segmenter
-from train.memory import attempt
+from ema_jax.segmenter import init_variables
+from train.devices.memory import attempt
 from train.profile.counts import Split, count
 from train.profile.modules import NUM_CLASSES
 from train.profile.output import choose
@@ -22,7 +23,6 @@ from train.profile.programs import (
     training_program,
 )
 from train.profile.table import Column, Value
-from train.state import init_variables
 
 log = logging.getLogger("ema_jax")
 

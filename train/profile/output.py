@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from train.errors import UserError
-from train.folders import not_written
-from train.names import nearest
 from train.profile.table import Column, Row, comma_separated, markdown, text
+from train.user.errors import UserError
+from train.user.folders import not_written
+from train.user.names import nearest
 
 Table = tuple[Sequence[Column], Sequence[Row]]
 

@@ -12,16 +12,16 @@ from jax.sharding import SingleDeviceSharding
 from jax.stages import Compiled
 
 from ema_jax import Segmenter
-from train.errors import UserError
-from train.memory import free_memory, peak_memory
-from train.mesh import make_mesh
-from train.model import frozen_parameters
-from train.optimizer import poly_schedule, sgd
-from train.partition import abstract_batch
+from train.devices.memory import free_memory, peak_memory
+from train.devices.mesh import make_mesh
+from train.devices.partition import abstract_batch
+from train.model.build import frozen_parameters
 from train.profile.latency import Latency, interleaved, make_sampler
 from train.profile.table import Value
-from train.state import init_state
-from train.step import make_train_step
+from train.update.optimizer import poly_schedule, sgd
+from train.update.state import init_state
+from train.update.step import make_train_step
+from train.user.errors import UserError
 
 DOES_NOT_FIT = "does not fit"
 

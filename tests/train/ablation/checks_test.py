@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from ema_jax import MODELS
+from ema_jax.segmenter import init_variables
 from tests.micro import MICRO
 from train.ablation import checks
 from train.ablation.command import ROOT
 from train.ablation.grid import load_ablation
-from train.convert import save_weights
-from train.errors import UserError
-from train.state import init_variables
+from train.model.convert import save_weights
+from train.user.errors import UserError
 
 
 def source(split):

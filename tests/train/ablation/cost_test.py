@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import jax
 
 from ema_jax import MODELS
+from ema_jax.segmenter import init_variables
 from tests.micro import MICRO
 from train.ablation import cost
 from train.ablation.specification import Specification
 from train.aot.compile import DoesNotFitError
-from train.config import load_config
-from train.mesh import make_mesh
-from train.model import build_model
+from train.configuration.config import load_config
+from train.devices.mesh import make_mesh
+from train.model.build import build_model
 from train.profile.macs import multiply_adds
-from train.state import init_variables
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,8 +6,8 @@ import pytest
 
 from ema_jax import MODELS
 from train.ablation.grid import load_ablation
-from train.config import load_config
-from train.errors import UserError
+from train.configuration.config import load_config
+from train.user.errors import UserError
 
 FOLDER = Path(__file__).parents[3] / "configs" / "ablations"
 SHIPPED = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from train.ablation.jobs import Job, check_jobs, cores, run_jobs
-from train.errors import UserError
+from train.user.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,8 +7,8 @@ import sys
 import time
 
 from tests.faults.trainings import REPOSITORY, Lab, Run, scalars, wait_for
-from train.errors import UserError
-from train.lock import WorkdirLock
+from train.user.errors import UserError
+from train.workdir.lock import WorkdirLock
 
 CONFIG = """
 from configs.ablations import default

@@ -13,7 +13,7 @@ from train.ablation.figures import against_cost, draw, heat_map, lines, points
 from train.ablation.grid import Ablation, Axis, Run
 from train.ablation.results import as_csv, cells, summarize
 from train.ablation.tables import as_markdown
-from train.config import ConfigDict, load_config
+from train.configuration.config import ConfigDict, load_config
 
 BASE = str(ROOT / "configs" / "ablations" / "base" / "shapes.py")
 

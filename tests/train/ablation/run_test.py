@@ -17,11 +17,11 @@ from train.ablation import run
 from train.ablation.command import ROOT, environment
 from train.ablation.specification import Specification
 from train.ablation.sweep import IterationSweep
-from train.config import load_config
-from train.divergence import Divergence
-from train.errors import Preempted, UserError
-from train.loop import Training
-from train.mesh import make_mesh
+from train.configuration.config import load_config
+from train.devices.mesh import make_mesh
+from train.training.divergence import Divergence
+from train.training.loop import Training
+from train.user.errors import Preempted, UserError
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def config(tmp_path_factory):
 def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "micro", MICRO)
     one_device = make_mesh(jax.devices()[:1])
-    for module in ("train.loop", "train.ablation.run"):
+    for module in ("train.training.loop", "train.ablation.run"):
         monkeypatch.setattr(f"{module}.configured_mesh", lambda config: one_device)
     evaluated, evaluate = [], Training.evaluate
 
@@ -118,9 +118,11 @@ def test_a_score_that_does_not_exist_is_null():
 
 def test_how_a_training_failed(config, tmp_path, monkeypatch):
     advice = {}
-    monkeypatch.setattr("train.loop.Divergence", lambda **given: advice.update(given))
     monkeypatch.setattr(
-        "train.loop.init_or_restore",
+        "train.training.loop.Divergence", lambda **given: advice.update(given)
+    )
+    monkeypatch.setattr(
+        "train.training.loop.init_or_restore",
         lambda *_: (SimpleNamespace(step=0, sharding=None), 0),
     )
     config = config.copy_and_resolve_references().unlock()

@@ -18,9 +18,9 @@ from train.ablation.specification import (
     fingerprint,
     read_specification,
 )
-from train.config import load_config
+from train.configuration.config import load_config
 from train.data import open_dataset
-from train.errors import UserError
+from train.user.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from ema_jax import MODELS
+from ema_jax.inference import Inference
 from tests.micro import MICRO
 from train.ablation.sweep import IterationSweep
-from train.errors import UserError
-from train.evaluate import make_predict_step
-from train.mesh import make_mesh
+from train.user.errors import UserError
 
 ITERATIONS = (1, 3, 8)
 
@@ -69,7 +68,7 @@ def test_an_evaluation_compiles_once_for_all_numbers(variables):
         return apply(*arguments, **options)
 
     sweep.apply = counting
-    step = make_predict_step(sweep, make_mesh(jax.devices()[:1]))
+    step = Inference(sweep).labels
     images = np.random.default_rng(0).integers(0, 256, (2, 33, 33, 3), np.uint8)
     mask = np.ones((2, 33, 33), bool)
     for t in ITERATIONS:

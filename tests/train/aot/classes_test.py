@@ -4,7 +4,7 @@ import pytest
 
 from train.aot.classes import CLASSES, num_classes
 from train.data import DATASETS
-from train.errors import UserError
+from train.user.errors import UserError
 
 PUBLISHED = {
     "ade20k": 150,

@@ -7,7 +7,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from train.aot.collectives import KINDS, Collective, array_bytes, collectives, tally
-from train.mesh import make_mesh
+from train.devices.mesh import make_mesh
 
 PROGRAM = """\
 HloModule jit_step, is_scheduled=true, input_output_alias={ {0}: (0, {}, may-alias) }

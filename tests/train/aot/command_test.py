@@ -13,10 +13,10 @@ import pytest
 import main
 from train.aot import command, compile
 from train.aot.compile import DoesNotFitError
-from train.config import load_config
-from train.mesh import make_mesh
-from train.restore import build
-from train.state import init_state
+from train.configuration.config import load_config
+from train.devices.mesh import make_mesh
+from train.update.state import init_state
+from train.workdir.restore import build
 
 ROOT = Path(__file__).parents[3]
 SMALL = [

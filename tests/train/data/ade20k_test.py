@@ -6,7 +6,7 @@ import pytest
 
 from train import data
 from train.data.ade20k import SIZES, open_ade20k
-from train.errors import UserError
+from train.user.errors import UserError
 
 SMALL = {"train": 2, "val": 1}
 NAMES = {

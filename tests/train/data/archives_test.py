@@ -11,7 +11,7 @@ import pytest
 
 from train.data import archives
 from train.data.archives import Archive, unpack, unpack_found
-from train.errors import UserError
+from train.user.errors import UserError
 
 FILES = {f"set/inner/{i}.bin": np.random.default_rng(i).bytes(3000) for i in range(5)}
 KINDS = ["a.tar", "a.tgz", "a.zip"]

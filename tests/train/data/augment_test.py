@@ -4,10 +4,10 @@ import zlib
 import numpy as np
 import pytest
 
+from ema_jax.preprocessing import IMAGENET
 from tests.golden import augment_cases
 from tests.golden.rebuild import golden
 from train.data import augment as A
-from train.preprocess import STD, normalize_images
 
 SIZES = [(7, 9), (1, 6), (6, 1), (1, 1), (13, 5)]
 
@@ -150,10 +150,10 @@ def test_the_network_sees_what_pytorch_would_give_it(draw):
     np.testing.assert_array_equal(labels, expected[f"{draw.name}/label"])
     assert zlib.crc32(label.tobytes()) == expected[f"{draw.name}/label_crc32"]
     pixels = augment_cases.sample(
-        np.asarray(normalize_images(image[None], mask[None])[0])
+        np.asarray(IMAGENET.normalize(image[None], mask[None])[0])
     )
     wanted = expected[f"{draw.name}/image"]
-    assert (np.abs(pixels - wanted) * STD).max() < 1 / 255
+    assert (np.abs(pixels - wanted) * IMAGENET.std).max() < 1 / 255
     padded = ~augment_cases.sample(mask)
     assert (pixels[padded] == 0).all()
     assert (wanted[padded] == 0).all()

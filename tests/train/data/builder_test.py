@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from tensorflow_datasets.core.writer import Writer
 
+from ema_jax.classes import voc_palette
 from train.data.builder import Contents, Example, Pair, verified_examples
 from train.data.dataset import prepare
-from train.data.masks import decode_mask, voc_palette
-from train.errors import UserError
+from train.data.masks import decode_mask
+from train.user.errors import UserError
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from train.data.canvas import canvas_batches, canvas_shape, fill_canvas, place, plan
+from ema_jax.canvas import canvas_shape, place, plan
+from train.data.canvas import canvas_batches, fill_canvas
 
 
 @pytest.fixture

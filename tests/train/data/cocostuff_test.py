@@ -5,7 +5,7 @@ import pytest
 
 from train import data
 from train.data.cocostuff import SIZES, open_cocostuff10k
-from train.errors import UserError
+from train.user.errors import UserError
 
 SMALL = {"train": 2, "test": 1}
 NAMES = {

@@ -11,7 +11,7 @@ import scipy.io
 from PIL import Image
 
 from train.data.dataset import open_named
-from train.errors import UserError
+from train.user.errors import UserError
 
 Write = Callable[..., Path]
 

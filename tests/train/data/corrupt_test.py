@@ -6,7 +6,7 @@ import pytest
 
 from train.data.access import DamagedRecordError
 from train.data.corrupt import tolerant
-from train.errors import UserError
+from train.user.errors import UserError
 
 
 class Source:

@@ -5,11 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
+from ema_jax.classes import voc_palette
 from train.data import DATASETS, Dataset, open_dataset
 from train.data.builder import Contents, Example
 from train.data.dataset import open_named
-from train.data.masks import encode_mask, voc_palette
-from train.errors import UserError
+from train.data.masks import encode_mask
+from train.user.errors import UserError
 
 
 def example(index):

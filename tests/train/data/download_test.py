@@ -12,7 +12,7 @@ from train import data
 from train.data import open_dataset
 from train.data.archives import Archive
 from train.data.download import fetch, provide
-from train.errors import UserError
+from train.user.errors import UserError
 
 BODY = np.random.default_rng(0).bytes(5000)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ema_jax.classes import voc_palette
 from train.data import open_dataset
-from train.data.masks import voc_palette
-from train.errors import UserError
+from train.user.errors import UserError
 
 CAMVID = Path(__file__).parents[4] / "shared/data/camvid"
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data.masks import decode_mask, encode_mask, read_mask, voc_palette
-from train.errors import UserError
+from ema_jax.classes import voc_palette
+from train.data.masks import decode_mask, encode_mask, read_mask
+from train.user.errors import UserError
 
 VOC = Path(__file__).parents[4] / "shared/data/voc_sample/VOCdevkit/VOC2012"
 

@@ -4,7 +4,7 @@ import scipy.io
 import scipy.sparse
 
 from train.data.matlab import read_mat
-from train.errors import UserError
+from train.user.errors import UserError
 
 
 @pytest.fixture

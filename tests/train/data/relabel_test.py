@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data.masks import voc_palette
+from ema_jax.classes import voc_palette
 from train.data.relabel import Relabel, consecutive, read_table
-from train.errors import UserError
+from train.user.errors import UserError
 
 PLACE = Path("a.mat")
 

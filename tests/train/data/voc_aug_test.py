@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from ema_jax.classes import voc_palette
 from train import data
 from train.data import voc, voc_aug
-from train.data.masks import voc_palette
 from train.data.voc_aug import SIZES, open_voc2012aug
 
 SAMPLE = Path(__file__).parents[4] / "shared/data/voc_sample"

@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ema_jax.classes import voc_palette
 from train.data import open_dataset
-from train.data.masks import read_mask, voc_palette
+from train.data.masks import read_mask
 from train.data.voc import CLASS_NAMES
-from train.errors import UserError
+from train.user.errors import UserError
 
 SAMPLE = Path(__file__).parents[4] / "shared/data/voc_sample"
 

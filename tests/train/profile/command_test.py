@@ -11,10 +11,10 @@ from ema_jax import EMAU, Segmenter
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
 from ema_jax.resnet import Features
+from ema_jax.segmenter import init_variables
 from train.profile import command, growth, networks
 from train.profile.command import LARGEST_SIDE
 from train.profile.output import LARGEST
-from train.state import init_variables
 
 
 def profile(*options):

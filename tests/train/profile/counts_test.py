@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from ema_jax import MODELS
+from ema_jax.segmenter import init_variables
 from train.profile.counts import INCREMENT, count
-from train.state import init_variables
 
 NO_POOLING = "deeplabv3plus_r101_no_pooling"
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from ema_jax.context import NonLocal
-from train.errors import UserError
-from train.memory import attempt, peak_memory
+from train.devices.memory import attempt, peak_memory
 from train.profile import programs
 from train.profile.latency import interleaved, make_sampler
 from train.profile.modules import context_modules, inputs_of
@@ -19,6 +18,7 @@ from train.profile.programs import (
     latencies,
     random_arrays,
 )
+from train.user.errors import UserError
 
 CPU = jax.devices("cpu")[0]
 SHAPE = jax.ShapeDtypeStruct((256, 256), jnp.float32)

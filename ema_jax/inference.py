@@ -1,0 +1,159 @@
+"""A network as it sees images: programs from bytes on a canvas to classes."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
+
+from ema_jax.canvas import split_rows
+from ema_jax.preprocessing import IMAGENET, Preprocessing
+from ema_jax.resize import sizes_of
+from ema_jax.segmenter import Segmenter
+from ema_jax.views import LogitsFn, at_scale, sliding_window, whole_image
+
+
+class Inference:
+    """Whole images of many sizes through a network, compiled once for each canvas.
+
+    Each image gets what it gets alone, padded with zeros to a multiple of the output
+    stride plus one. Its logits are the sum of those over scales and mirror images.
+
+    All methods take `(variables, images, mask)`: uint8 (B, H, W, 3) at the top left of
+    a canvas, and (B, H, W), true on the images.
+
+    Attributes:
+        row_multiple: what must divide H.
+
+    Example:
+        >>> from ema_jax import MODELS
+        >>> model = MODELS["emanet_tiny"](num_classes=5)
+        >>> inference = Inference(model, scales=(0.5, 1.0), flip=True)
+        >>> images = jnp.zeros((1, 33, 33, 3), jnp.uint8)
+        >>> mask = jnp.ones((1, 33, 33), bool)
+        >>> shapes = jax.eval_shape(
+        ...     lambda: model.init(jax.random.key(0), images / 255, train=False)
+        ... )
+        >>> jax.eval_shape(inference.labels, shapes, images, mask)
+        ShapeDtypeStruct(shape=(1, 33, 33), dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        model: Segmenter,
+        preprocessing: Preprocessing = IMAGENET,
+        *,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        window: tuple[int, int] | None = None,
+        sharding: NamedSharding | None = None,
+    ):
+        """Say how the network sees an image; nothing is compiled yet.
+
+        Args:
+            model: the network.
+            preprocessing: that its weights expect.
+            scales: of the image; each compiles a program of its own.
+            flip: add the logits of the mirror image.
+            window: see the image through overlapping windows of this height and width.
+            sharding: how (B, H, W) is split over devices: B, and H if need be.
+
+        Raises:
+            ValueError: no scale, one that is not positive, or a window whose sides are
+                not `stride·k + 1`.
+        """
+        stride = model.backbone.output_stride
+        _check_scales(scales)
+        _check_window(window, stride)
+        self.sharding = sharding
+        self.row_multiple = split_rows(stride, _row_parts(sharding))
+        self._preprocessing, self._count = preprocessing, len(scales) * (1 + flip)
+        logits_fn = whole_image(model)
+        if window is not None:
+            logits_fn = sliding_window(logits_fn, window)
+
+        def seen(scale: float) -> LogitsFn:
+            if not flip and scale == 1:
+                return logits_fn
+            return at_scale(
+                logits_fn, stride, scale, flip=flip, row_multiple=self.row_multiple
+            )
+
+        self._passes = [self._compile(seen(scale)) for scale in scales]
+        whole = None if sharding is None else _over(sharding, sharding.spec[:1])
+        self._label = jax.jit(_label, out_shardings=whole)
+        self._confide = jax.jit(self._confidence, out_shardings=whole)
+        self._share = jax.jit(self._probabilities, out_shardings=whole)
+
+    def labels(self, variables: Any, images: Array, mask: Array) -> Array:
+        """The class of each pixel, (B, H, W) uint8."""
+        return self._label(*self._logits(variables, images, mask))
+
+    def labels_and_confidence(
+        self, variables: Any, images: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        """The class of each pixel, and its probability, (B, H, W) float32."""
+        logits = self._logits(variables, images, mask)
+        return self._label(*logits), self._confide(*logits)
+
+    def probabilities(self, variables: Any, images: Array, mask: Array) -> Array:
+        """The probability of each class, (B, H, W, C): softmax of the mean logits."""
+        return self._share(*self._logits(variables, images, mask))
+
+    def _logits(self, *arguments: Any) -> list[Array]:
+        """Logits at each scale, of both directions."""
+        return [logits(*arguments) for logits in self._passes]
+
+    def _compile(self, logits_fn: LogitsFn) -> Callable[..., Array]:
+        """A program of variables, images as bytes, and their mask."""
+
+        def logits(variables: Any, images: Array, mask: Array) -> Array:
+            normalized = self._preprocessing.normalize(images, mask)
+            return logits_fn(variables, normalized, sizes_of(mask))
+
+        if self.sharding is None:
+            return jax.jit(logits)
+        everywhere, rows = _over(self.sharding, ()), self.sharding
+        return jax.jit(
+            logits, in_shardings=(everywhere, rows, rows), out_shardings=rows
+        )
+
+    def _confidence(self, *logits: Array) -> Array:
+        return jnp.max(self._probabilities(*logits), axis=-1)
+
+    def _probabilities(self, *logits: Array) -> Array:
+        return jax.nn.softmax(sum(logits) / self._count, axis=-1)
+
+
+def _label(*logits: Array) -> Array:
+    return jnp.argmax(sum(logits), axis=-1).astype(jnp.uint8)
+
+
+def _over(sharding: NamedSharding, axes: Sequence[Any]) -> NamedSharding:
+    """The devices of a sharding, over some axes of an array."""
+    return NamedSharding(sharding.mesh, PartitionSpec(*axes))
+
+
+def _row_parts(sharding: NamedSharding | None) -> int:
+    """Over how many devices the rows of an image are split."""
+    if sharding is None or len(sharding.spec) < 2 or sharding.spec[1] is None:
+        return 1
+    return sharding.mesh.shape[sharding.spec[1]]
+
+
+def _check_scales(scales: Sequence[float]) -> None:
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise ValueError(
+            f"scales={scales!r}; give one or more positive numbers, such as (0.5, 1.0)"
+        )
+
+
+def _check_window(window: tuple[int, int] | None, stride: int) -> None:
+    if window is not None and any((side - 1) % stride for side in window):
+        raise ValueError(
+            f"window={window} does not align with the output stride {stride}; give "
+            f"sides of {stride}k+1, such as {(96 * stride + 1,) * 2}"
+        )

@@ -1,0 +1,85 @@
+"""Pictures from outside, as the bytes of RGB images, or an error with its mend."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def as_images(images: Any) -> tuple[list[NDArray[np.uint8]], bool]:
+    """Pictures as uint8 (H, W, 3) each, and whether it was a single one.
+
+    Args:
+        images: (H, W, 3), (B, H, W, 3), or a sequence of (H, W, 3).
+
+    Raises:
+        ValueError: see `as_pixels`; or there is none.
+
+    Example:
+        >>> found, single = as_images(np.zeros((2, 5, 7, 3), np.uint8))
+        >>> len(found), found[0].shape, single
+        (2, (5, 7, 3), False)
+    """
+    if not isinstance(images, Sequence):
+        array = np.asarray(images)
+        if array.ndim != 4:
+            return [as_pixels(array, "the image")], True
+        images = list(array)
+    if not len(images):
+        raise ValueError("images is empty; give at least one image")
+    return [as_pixels(x, f"images[{index}]") for index, x in enumerate(images)], False
+
+
+def as_pixels(image: Any, name: str) -> NDArray[np.uint8]:
+    """RGB bytes (H, W, 3) of a picture of any numeric type, from 0 to 255.
+
+    Args:
+        image: what `np.asarray` takes; fractions are rounded.
+        name: of the picture, in errors.
+
+    Raises:
+        ValueError: another shape or type, NaN, or values that are no RGB.
+
+    Example:
+        >>> as_pixels([[[0, 127.6, 255]]], "the image")
+        array([[[  0, 128, 255]]], dtype=uint8)
+    """
+    array = np.asarray(image)
+    _check_shape(array, name)
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        raise ValueError(f"{name} has type {array.dtype}; give uint8, from 0 to 255")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; give RGB from 0 to 255")
+    low, high = array.min(), array.max()
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"{name} holds values from {low:g} to {high:g}; give RGB from 0 to 255, "
+            "not normalised"
+        )
+    if 0 < high <= 1 and np.asarray(image).dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} holds values from {low:g} to {high:g}, which is black; give RGB "
+            "from 0 to 255: multiply it by 255"
+        )
+    return np.round(array).astype(np.uint8)
+
+
+def _check_shape(array: np.ndarray, name: str) -> None:
+    """Raise a ValueError that says how to make (H, W, 3) of it."""
+    shape = array.shape
+    if array.ndim == 3 and shape[-1] == 3 and 0 not in shape:
+        return
+    mend = "give (H, W, 3)"
+    if 0 in shape:
+        mend = "give at least one pixel"
+    elif array.ndim == 2:
+        mend = "it is grey: give (H, W, 3), as np.stack([image] * 3, axis=-1)"
+    elif array.ndim == 3 and shape[-1] == 4:
+        mend = "drop its fourth channel, as image[..., :3]"
+    elif array.ndim == 3 and shape[0] in (3, 4):
+        mend = "its channels come first: give (H, W, 3), as image.transpose(1, 2, 0)"
+    raise ValueError(f"{name} has shape {shape}; {mend}")

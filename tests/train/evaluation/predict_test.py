@@ -1,0 +1,147 @@
+"""From files to masks; the network is replaced by a threshold."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ema_jax import Prediction
+from train.evaluation.predict import ImageFiles, find_images, predict, read_image
+from train.user.errors import UserError
+
+KINDS = ("mask", "color", "overlay")
+PALETTE = np.array([[0, 0, 0], [200, 0, 100]], np.uint8)
+
+
+def write_image(path: Path, size=(6, 9), seed=0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def threshold(files, sizes):
+    """Class 1 where red is bright, as bright as red is; the last image comes first."""
+    for index in reversed(range(len(files))):
+        image = files[index]
+        assert image.shape[:2] == tuple(sizes[index])
+        red = image[..., 0]
+        yield index, Prediction((red > 127).astype(np.uint8), red / 255, PALETTE, None)
+
+
+@pytest.fixture
+def predictor():
+    return SimpleNamespace(stream=threshold)
+
+
+def refused(action, *arguments):
+    with pytest.raises(UserError) as error:
+        action(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_files_and_folders_keep_their_names(tmp_path):
+    paths = [
+        write_image(tmp_path / name)
+        for name in ("set/b.png", "set/deep/a.b.PNG", "alone.png")
+    ]
+    (tmp_path / "set/notes.txt").write_text("")
+    found = find_images([str(tmp_path / "set"), str(paths[2])])
+    assert found == {"b": paths[0], "deep/a.b": paths[1], "alone": paths[2]}
+
+
+def test_the_same_file_twice_is_one_image(tmp_path):
+    path = write_image(tmp_path / "a.png")
+    assert find_images([str(path), str(tmp_path)]) == {"a": path}
+
+
+def test_two_images_must_not_share_a_mask(tmp_path):
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "a.bmp")
+    message = refused(find_images, [str(tmp_path)])
+    assert "would write the same a.png" in message
+
+
+def test_a_folder_without_images(tmp_path):
+    assert refused(find_images, [str(tmp_path)]).startswith(f"{tmp_path}: holds no")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n0000"])
+def test_what_is_not_an_image(tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    assert refused(read_image, path).startswith(f"{path}: cannot be read as an image (")
+
+
+def test_files_are_read_when_it_is_their_turn(tmp_path):
+    path = write_image(tmp_path / "a.png")
+    files = ImageFiles([path])
+    np.testing.assert_array_equal(files[0], np.asarray(Image.open(path)))
+    assert len(files) == 1
+
+
+def test_masks_pictures_and_overlays_at_the_size_of_the_image(tmp_path, predictor):
+    sizes = {"a": (6, 9), "in/b": (12, 5), "c": (7, 7)}
+    for seed, (name, size) in enumerate(sizes.items()):
+        write_image(tmp_path / f"in/{name}.png", size, seed)
+    output = tmp_path / "out"
+    assert predict(predictor, [str(tmp_path / "in")], str(output)) == []
+    for name, size in sizes.items():
+        image = np.asarray(Image.open(tmp_path / f"in/{name}.png"))
+        mask = (image[..., 0] > 127).astype(np.uint8)
+        colors = np.where(mask[..., None], PALETTE[1], PALETTE[0])
+        mixed = np.round((image.astype(float) + colors) / 2)
+        for kind, wanted in zip(KINDS, (mask, colors, mixed), strict=True):
+            with Image.open(output / f"{kind}/{name}.png") as written:
+                assert written.size == size[::-1]
+                np.testing.assert_array_equal(np.asarray(written), wanted)
+    assert len(list(output.rglob("*.png"))) == 9
+
+
+def test_a_broken_file_does_not_stop_the_others(tmp_path, predictor):
+    write_image(tmp_path / "in/a.png")
+    broken = tmp_path / "in/b.png"
+    broken.write_text("no image")
+    write_image(tmp_path / "in/c.png")
+    missing = tmp_path / "d.png"
+    output = tmp_path / "out"
+    problems = predict(predictor, [str(tmp_path / "in"), str(missing)], str(output))
+    assert [problem.split(":")[0] for problem in problems] == [
+        str(broken),
+        str(missing),
+    ]
+    masks = sorted(path.name for path in (output / "mask").iterdir())
+    assert masks == ["a.png", "c.png"]
+
+
+def test_nothing_is_written_where_no_file_is_an_image(tmp_path, predictor):
+    broken = tmp_path / "b.png"
+    broken.write_text("no image")
+    message = refused(predict, predictor, [str(broken)], str(tmp_path / "out"))
+    assert str(broken) in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_stops_before_the_network(tmp_path, predictor):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "file").write_text("")
+
+    def fail(*_):
+        raise AssertionError("the network ran")
+
+    predictor.stream = fail
+    output = str(tmp_path / "file" / "out")
+    message = refused(predict, predictor, [str(tmp_path / "a.png")], output)
+    assert message.startswith(f"--output: {output}/mask cannot be written (")
+
+
+def test_the_confidence_is_a_grey_picture(tmp_path, predictor):
+    path = write_image(tmp_path / "a.png")
+    predict(predictor, [str(path)], str(tmp_path / "out"), confidence=True)
+    with Image.open(tmp_path / "out/confidence/a.png") as written:
+        assert written.mode == "L"
+        np.testing.assert_array_equal(written, np.asarray(Image.open(path))[..., 0])

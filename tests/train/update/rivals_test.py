@@ -1,0 +1,119 @@
+"""EMANet and every rival learn on the embedded data set."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import save_file
+
+from configs import default
+from ema_jax import MODELS
+from ema_jax.weights import export_state_dict
+from tests.quick import compiled, run
+from train.data.shapes import CLASS_NAMES, scene
+from train.devices.mesh import batch_sharding, make_mesh, to_devices
+from train.model.build import build_model, frozen_parameters
+from train.model.convert import backbone_of
+from train.update.optimizer import sgd
+from train.update.state import TrainState
+from train.update.step import make_train_step
+from train.workdir.resume import start_from
+
+TINY = [name for name in MODELS if name.endswith("_tiny")]
+UNFELT = ("head", "context", "key", "bias")
+"""It adds the same to all logits of a pixel, which a softmax does not feel."""
+STEPS = 6
+SIZE = 33
+
+
+def tiny(name: str):
+    fields = default.model()
+    fields.update({"name": name, "dropout_rate": 0.0})
+    return build_model(fields, len(CLASS_NAMES))
+
+
+def initial(module, *args):
+    """Variables and output of a module."""
+
+    def init(*args):
+        return module.init_with_output(jax.random.key(0), *args, train=False)
+
+    output, variables = run(init, *args)
+    return variables, output
+
+
+@cache
+def initial_backbone(backbone):
+    """They all have the same: it is compiled once."""
+    return initial(backbone, jnp.zeros((1, SIZE, SIZE, 3)))
+
+
+def initial_state(model, optimizer) -> TrainState:
+    backbone, stages = initial_backbone(model.backbone)
+    head, _ = initial(model.head, stages)
+    trees = {
+        kind: {"backbone": jax.tree.map(jnp.array, backbone[kind]), "head": head[kind]}
+        for kind in ("params", "batch_stats")
+    }
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(step=zero, opt_state=optimizer.init(trees["params"]), **trees)
+
+
+def make_batch() -> dict:
+    """Corners of four scenes at half their resolution."""
+    images, labels = zip(*(scene(seed) for seed in range(4)), strict=True)
+    window = slice(None, 2 * SIZE, 2)
+    return {
+        "image": np.stack([image[window, window] for image in images]),
+        "label": np.stack([label[window, window] for label in labels]),
+        "mask": np.ones((4, SIZE, SIZE), bool),
+    }
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_loss_falls_and_every_parameter_learns(name):
+    model = tiny(name)
+    frozen = frozen_parameters(model)
+    optimizer = sgd(lambda count: 0.05, weight_decay=0.0, frozen=frozen)
+    mesh = make_mesh(jax.devices()[:1])
+    state = initial_state(model, optimizer)
+    before = flatten_dict(jax.tree.map(np.asarray, state.params))
+    batch = to_devices(make_batch(), batch_sharding(mesh))
+    step = make_train_step(model, optimizer, mesh, pixel_mean="valid")
+    step = compiled(step, state, batch)
+    losses = []
+    for _ in range(STEPS):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics.loss))
+    assert losses[-1] < 0.6 * losses[0]
+    after = flatten_dict(state.params)
+    same = {path for path in before if np.array_equal(before[path], after[path])}
+    assert same - {UNFELT} == {path for path in before if path[:3] in frozen}
+
+
+def test_a_rival_starts_from_the_backbone_of_a_file(tmp_path):
+    """A ResNet with a deep stem, as ImageNet's; the head stays as it was."""
+    model = tiny("psanet_tiny")
+    shapes = jax.eval_shape(
+        lambda: model.init(
+            jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)), train=False
+        )
+    )
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    ones = jax.tree.map(np.ones_like, zeros)
+    backbone = export_state_dict(backbone_of(ones))
+    save_file(backbone, tmp_path / "resnet.safetensors")
+
+    config = default.get_config()
+    config.model.pretrained = str(tmp_path / "resnet.safetensors")
+    state = start_from(
+        config,
+        lambda: TrainState(step=jnp.zeros(()), opt_state=(), **zeros),
+        make_mesh(jax.devices()[:1]),
+    )
+    for tree in (state.params, state.batch_stats):
+        assert all(np.all(leaf == 1) for leaf in jax.tree.leaves(tree["backbone"]))
+        assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(tree["head"]))

@@ -1,0 +1,146 @@
+"""Config files and their overrides from the command line."""
+
+import ast
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from textwrap import shorten
+from types import NoneType
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from train.user.errors import UserError
+from train.user.names import nearest
+
+PREFIX = "--config."
+
+BOOLEANS = {"true": True, "false": False}
+NONE_IS_A_CHOICE = ("bases_update", "normalization")
+"""Optional fields that "none" is a value of: only "None" clears them."""
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Run `get_config()` of a file, apply overrides, and lock the result.
+
+    Args:
+        path: a Python file with a function `get_config`.
+        overrides: `--config.section.field=value` each.
+
+    Raises:
+        UserError: no such file, one that cannot be run or gives no config, a field
+            that does not exist, a value of another type.
+    """
+    file = Path(path)
+    if not file.is_file():
+        known = sorted(str(p) for p in Path("configs").glob("[!_]*.py"))
+        raise UserError(f"--config={path}: no such file; {nearest(path, known)}")
+    config = _run(file)
+    for override in overrides:
+        apply_override(config, override)
+    return config.lock()
+
+
+def _run(file: Path) -> ConfigDict:
+    """What `get_config()` of a file returns."""
+    loader = SourceFileLoader(file.stem, str(file))
+    spec = importlib.util.spec_from_loader(file.stem, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:  # anything that the user's file raises
+        reason = shorten(f"{type(error).__name__}: {error}", 200)
+        raise UserError(f"--config={file}: get_config() fails ({reason})") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"--config={file}: get_config() returns a {type(config).__name__}; "
+            "return a ConfigDict, such as configs.default.get_config()"
+        )
+    return config
+
+
+def apply_override(config: ConfigDict, override: str) -> None:
+    """Set one field of `config` from `--config.section.field=value`."""
+    name, equals, text = override.removeprefix(PREFIX).partition("=")
+    fields = set(field_names(config))
+    if not override.startswith(PREFIX) or not equals:
+        raise UserError(f"{override!r} is not understood; write {PREFIX}FIELD=VALUE")
+    if name not in fields:
+        raise UserError(f"config.{name} does not exist; {_suggest(name, fields)}")
+    section, _, field = name.rpartition(".")
+    holder = config[section] if section else config
+    kind = holder.get_type(field)
+    try:
+        chosen = field in NONE_IS_A_CHOICE and text == "none"
+        optional = _is_optional(holder, field) and not chosen
+        holder[field] = parse(text, kind, optional=optional)
+    except (TypeError, ValueError, SyntaxError, KeyError):
+        wanted = kind.__name__
+        raise UserError(
+            f"{PREFIX}{name}={text}: {text!r} is not of type {wanted}; "
+            f"the field is {holder[field]!r} now"
+        ) from None
+
+
+def _is_optional(holder: ConfigDict, field: str) -> bool:
+    """Whether a field may be None: a placeholder, or None in a checkpoint's config."""
+    fields = dict(holder.items(preserve_field_references=True))
+    return isinstance(fields[field], FieldReference) or fields[field] is None
+
+
+def parse(text: str, kind: type, *, optional: bool = False) -> Any:
+    """Read `text` as a value of type `kind`; "none" clears an optional field.
+
+    A field that a checkpoint keeps as None has lost its type: it takes any.
+    """
+    if optional and text.lower() == "none":
+        return None
+    if kind is str:
+        return text
+    if kind is NoneType:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return BOOLEANS.get(text.lower(), text)
+    if kind is bool:
+        return (BOOLEANS | {"1": True, "0": False})[text.lower()]
+    value = ast.literal_eval(text)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError
+    return value
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all leaves."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from field_names(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _suggest(name: str, fields: set[str]) -> str:
+    """The nearest dotted field, or a field of the same last name."""
+    same = [field for field in fields if field.split(".")[-1] == name.split(".")[-1]]
+    return f"did you mean config.{same[0]}?" if same else nearest(name, fields)
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """Plain nested dictionaries."""
+    return config.to_dict()
+
+
+def from_json(values: Mapping[str, Any]) -> ConfigDict:
+    """The inverse of `to_json`, locked; JSON's lists become tuples again."""
+
+    def restore(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: restore(item) for name, item in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ConfigDict(restore(values)).lock()

@@ -1,0 +1,115 @@
+"""What the fields of a config may hold, checked before anything is opened."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from train.configuration.config import field_names
+from train.user.errors import UserError
+
+Limit = tuple[Callable[[Any], bool], str]
+
+
+def _is_crop_size(value: Any) -> bool:
+    return len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+COUNT: Limit = (lambda value: value >= 1, "1 or more")
+WHOLE: Limit = (lambda value: value >= 0, "0 or more")
+SIZE: Limit = (lambda value: 0 <= value < math.inf, "finite and not negative")
+SHARE: Limit = (lambda value: 0 <= value <= 1, "between 0 and 1")
+PART: Limit = (lambda value: 0 <= value < 1, "at least 0 and below 1")
+ODD: Limit = (lambda value: value >= 1 and value % 2 == 1, "an odd number")
+SCALES: Limit = (
+    lambda value: len(value) > 0 and all(0 < factor < math.inf for factor in value),
+    "one or more positive numbers, such as (0.5, 1.0)",
+)
+STOP_OR_SKIP: Limit = (lambda value: value in ("stop", "skip"), "'stop' or 'skip'")
+
+
+def optional(limit: Limit) -> Limit:
+    """The same limit for a field that may be None."""
+    allows, words = limit
+    return lambda value: value is None or allows(value), f"none, or {words}"
+
+
+LIMITS: dict[str, Limit] = {
+    "seed": WHOLE,
+    "num_steps": COUNT,
+    "batch_size": COUNT,
+    "log_every": COUNT,
+    "non_finite": STOP_OR_SKIP,
+    "max_non_finite": COUNT,
+    "model.dropout_rate": PART,
+    "model.bn_decay": SHARE,
+    "model.num_bases": optional(COUNT),
+    "model.num_heads": optional(COUNT),
+    "model.num_iters": optional(COUNT),
+    "model.eval_iters": optional(COUNT),
+    "model.bases_decay": optional(SHARE),
+    "model.temperature": optional(SIZE),
+    "model.query_chunk": optional(COUNT),
+    "model.map_size": optional(ODD),
+    "data.scales": SCALES,
+    "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
+    "data.num_threads": WHOLE,
+    "data.prefetch": WHOLE,
+    "data.corrupt": STOP_OR_SKIP,
+    "data.max_corrupt": WHOLE,
+    "optimizer.learning_rate": SIZE,
+    "optimizer.power": SIZE,
+    "optimizer.hold_steps": COUNT,
+    "optimizer.momentum": PART,
+    "optimizer.weight_decay": SIZE,
+    "optimizer.bias_rate": SIZE,
+    "optimizer.auxiliary_weight": SIZE,
+    "optimizer.pixel_mean": (
+        lambda value: value in ("all", "valid"),
+        "'all' or 'valid'",
+    ),
+    "optimizer.ohem_threshold": optional(
+        (lambda value: 0 < value <= 1, "a probability above 0")
+    ),
+    "optimizer.ohem_min_kept": WHOLE,
+    "optimizer.accumulation": COUNT,
+    "optimizer.norm_groups": COUNT,
+    "mesh.space": COUNT,
+    "evaluation.every": COUNT,
+    "evaluation.batch_size": COUNT,
+    "evaluation.canvas_multiple": COUNT,
+    "evaluation.scales": SCALES,
+    "evaluation.window": optional(
+        (_is_crop_size, "height and width, such as (769, 769)")
+    ),
+    "evaluation.num_pictures": WHOLE,
+    "checkpoint.every": COUNT,
+    "checkpoint.keep_last": COUNT,
+    "checkpoint.keep_best": WHOLE,
+}
+"""Field to a test of its value, and the words for what passes."""
+
+
+def check_limits(config: ConfigDict, *, complete: bool = True) -> None:
+    """Raise a UserError that names the first field whose value cannot be used.
+
+    Or, of a config that must be `complete`, the first that is missing.
+    """
+    present = set(field_names(config))
+    for name, (allows, words) in LIMITS.items():
+        if name not in present and not complete:
+            continue
+        if name not in present:
+            raise UserError(
+                f"config.{name} is missing; begin the config with "
+                "configs.default.get_config()"
+            )
+        section, _, field = name.rpartition(".")
+        value = config[section][field] if section else config[name]
+        try:
+            allowed = allows(value)
+        except TypeError:  # of a type that cannot be compared
+            allowed = False
+        if not allowed:
+            raise UserError(f"config.{name}={value!r} cannot be used; give {words}")

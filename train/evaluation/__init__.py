@@ -1,0 +1,1 @@
+"""A network and images go in; masks, scores and pictures come out."""

@@ -1,0 +1,51 @@
+"""Index masks as pictures."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ema_jax.canvas import place
+from train.data.access import IGNORE_LABEL
+
+IGNORE_COLOR = (224, 224, 192)  # the border of PASCAL VOC's masks
+GAP = 4
+WHITE = np.full((1, 1, 3), 255, np.uint8)
+
+
+def colorize(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Index mask (H, W) to colours (H, W, 3) of a palette (num_classes, 3)."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    table[IGNORE_LABEL] = IGNORE_COLOR
+    return table[labels]
+
+
+def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """The image with the coloured mask over it, uint8."""
+    mixed = (1 - opacity) * image + opacity * colors.astype(np.float32)
+    return np.round(mixed).astype(np.uint8)
+
+
+def panel(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Pictures of many sizes in a grid on white, one row of pictures a line."""
+    height = max(picture.shape[0] for row in rows for picture in row)
+    width = max(picture.shape[1] for row in rows for picture in row)
+    cell = (height + GAP, width + GAP)
+    lines = [np.hstack([place(picture, cell, 255) for picture in row]) for row in rows]
+    return np.vstack(lines)
+
+
+def bases_panel(image: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """The image, and below it a line for each basis: its map after each iteration.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        maps: responsibilities (T, H, W, K); the largest of a line is yellow, zero blue.
+    """
+    lines = [[image]]
+    for basis in np.moveaxis(maps, -1, 0):
+        grey = np.round(basis / max(basis.max(), 1e-12) * 255).astype(np.uint8)
+        colors = [cv2.applyColorMap(picture, cv2.COLORMAP_VIRIDIS) for picture in grey]
+        lines.append([cv2.cvtColor(color, cv2.COLOR_BGR2RGB) for color in colors])
+    return panel([line + [WHITE] * (len(maps) - len(line)) for line in lines])

@@ -1,0 +1,173 @@
+"""Masks for images that are only files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from ema_jax import Predictor, Segmenter
+from ema_jax.networks import em_unit
+from train.data.images import SUFFIXES, decode_image
+from train.evaluation.pictures import bases_panel, overlay
+from train.user.errors import UserError
+from train.user.folders import not_written, writable_folder
+
+TELLING = 6
+"""Bases of a picture, where none are named."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Random access to decoded image files."""
+
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return read_image(self.paths[index])
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """RGB uint8 (H, W, 3) of a file.
+
+    Raises:
+        UserError: no such file, or not an image.
+    """
+    try:
+        return decode_image(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read as an image ({reason})") from error
+
+
+def find_images(inputs: Sequence[str]) -> dict[str, Path]:
+    """Output name of each image, and its path; folders are searched through.
+
+    Raises:
+        UserError: an empty folder, or two images that would share an output.
+    """
+    found: dict[str, Path] = {}
+    for start in map(Path, inputs):
+        paths = [start]
+        if start.is_dir():
+            paths = [p for p in start.rglob("*") if p.suffix.lower() in SUFFIXES]
+            if not paths:
+                raise UserError(f"{start}: holds no image ({', '.join(SUFFIXES)})")
+        for path in sorted(paths):
+            relative = path.relative_to(start) if start.is_dir() else Path(path.name)
+            name = str(relative.with_suffix(""))
+            if name in found and found[name] != path:
+                raise UserError(
+                    f"{found[name]} and {path} would write the same {name}.png; "
+                    "rename one, or predict them into two folders"
+                )
+            found[name] = path
+    return found
+
+
+def predict(
+    predictor: Predictor,
+    inputs: Sequence[str],
+    output: str,
+    *,
+    confidence: bool = False,
+    bases: str | None = None,
+) -> list[str]:
+    """Write the pictures of each image, at its own size.
+
+    They go to `output/KIND/NAME.png`: "mask" holds class indices, "color" and "overlay"
+    show them; "confidence" is the probability of the class, white for one; "bases" see
+    `bases_panel`. A file that is not an image is passed over.
+
+    Args:
+        predictor: the network.
+        inputs: files and folders.
+        output: a folder.
+        confidence: write that picture too.
+        bases: write that picture too, of the bases with these numbers, "3,17"; or of
+            the `TELLING` that vary most over the image, for "telling".
+
+    Returns:
+        One message for each file passed over.
+
+    Raises:
+        UserError: no file is an image, the output cannot be written, or bases that the
+            network does not have.
+    """
+    choice = None if bases is None else find_bases(bases, predictor.model)
+    kinds = ["mask", "color", "overlay"]
+    kinds += ["confidence"] * confidence + ["bases"] * (choice is not None)
+    sizes: dict[str, tuple[int, ...]] = {}
+    problems = []
+    images = find_images(inputs)
+    for name, path in images.items():
+        try:
+            sizes[name] = read_image(path).shape[:2]
+        except UserError as error:
+            problems.append(str(error))
+    if not sizes:
+        raise UserError("; ".join(problems))
+    for kind in kinds:  # before the network is compiled
+        writable_folder("output", Path(output) / kind)
+    names = list(sizes)
+    files = ImageFiles([images[name] for name in names])
+    predictions = predictor.stream(files, np.array(list(sizes.values())))
+    bar = tqdm(predictions, total=len(names), unit="image", disable=None)
+    for index, prediction in bar:
+        image = files[index]
+        pictures = {
+            "mask": prediction.mask,
+            "color": prediction.color,
+            "overlay": overlay(image, prediction.color),
+            "confidence": np.round(prediction.confidence * 255).astype(np.uint8),
+        }
+        if choice:
+            maps = predictor.responsibilities(image, choice)
+            pictures["bases"] = bases_panel(image, maps)
+        for kind in kinds:
+            write_picture(Path(output) / kind / f"{names[index]}.png", pictures[kind])
+    return problems
+
+
+def find_bases(bases: str, model: Segmenter) -> Callable[[np.ndarray], Sequence[int]]:
+    """Chooses of responsibilities (T, h, w, K) the bases of the option `--bases`.
+
+    Raises:
+        UserError: numbers that are none of the network's bases, or it has none.
+    """
+    try:
+        unit = em_unit(model)
+    except ValueError as error:
+        raise UserError(f"--bases={bases}: {error}") from error
+    count = unit.num_bases * unit.num_heads
+    if bases == "telling":
+        return lambda maps: np.argsort(-np.var(maps[-1], axis=(0, 1)))[
+            :TELLING
+        ].tolist()
+    numbers = [text.strip() for text in bases.split(",")]
+    if not all(text.isdecimal() and int(text) < count for text in numbers):
+        raise UserError(
+            f"--bases={bases}: give 'telling', or numbers from 0 to {count - 1} with "
+            "commas between"
+        )
+    return lambda maps: [int(text) for text in numbers]
+
+
+def most_telling(maps: np.ndarray) -> list[int]:
+    """The bases of responsibilities (T, h, w, K) that vary most over the image."""
+    return np.argsort(-np.var(maps[-1], axis=(0, 1)))[:TELLING].tolist()
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a PNG, and the folders above it; a UserError where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    except OSError as error:
+        raise not_written("output", path, error) from error

@@ -1,0 +1,1 @@
+"""The section `config.model` goes in; a network, and weights that fit it, come out."""

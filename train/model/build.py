@@ -1,0 +1,80 @@
+"""The model that a config names."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ema_jax import EMAU, MODELS, Segmenter
+from ema_jax.emau import FROZEN_BY_STOP
+from ema_jax.heads import PSAHead
+from ema_jax.networks import covering_map
+from train.user.errors import UserError
+from train.user.names import nearest
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+ONLY_AT_START = ("pretrained", "drop_classifier")
+"""Fields of `config.model` that say where a training begins, not what the model is."""
+
+
+def build_model(
+    config: Any, num_classes: int, crop_size: tuple[int, int] | None = None
+) -> Segmenter:
+    """The model of `config.model`; fields that are None keep the model's own value.
+
+    Args:
+        config: that section.
+        num_classes: of the data set.
+        crop_size: of the training, which PSANet's map covers unless a field sets it.
+
+    Raises:
+        UserError: an unknown model, type or option.
+    """
+    options = {key: value for key, value in config.items() if value is not None}
+    name, dtype = options.pop("name"), options.pop("dtype")
+    for field in ONLY_AT_START:
+        options.pop(field, None)
+    if name not in MODELS:
+        raise UserError(
+            f"config.model.name={name!r} is unknown; {nearest(name, MODELS)}"
+        )
+    if dtype not in DTYPES:
+        raise UserError(
+            f"config.model.dtype={dtype!r} is unknown; {nearest(dtype, DTYPES)}"
+        )
+    try:
+        model = MODELS[name](num_classes=num_classes, dtype=DTYPES[dtype], **options)
+        _trace(model)
+    except (TypeError, ValueError) as error:
+        named = str(error).partition("=")[0] in options
+        raise UserError(f"config.model{'.' if named else ': '}{error}") from error
+    if crop_size is None or "map_size" in options:
+        return model
+    return cover(model, crop_size)
+
+
+def cover(model: Segmenter, crop_size: tuple[int, int]) -> Segmenter:
+    """PSANet with the map that covers crops; any other model as it is."""
+    if not isinstance(model.head, PSAHead):
+        return model
+    map_size = covering_map(max(crop_size), model.backbone.output_stride)
+    return model.clone(head=model.head.clone(map_size=map_size))
+
+
+def _trace(model: Segmenter) -> None:
+    """Run the modules on shapes alone: they check their options when called."""
+
+    def init() -> Any:
+        return model.init(jax.random.key(0), jnp.zeros((1, 65, 65, 3)), train=False)
+
+    jax.eval_shape(init)
+
+
+def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:
+    """Paths of the parameters that get no gradient and must not decay."""
+    context = getattr(model.head, "context", None)
+    if isinstance(context, EMAU) and context.gradient == "stop":
+        return [("head", "context", name) for name in FROZEN_BY_STOP]
+    return []

@@ -1,0 +1,107 @@
+"""Weights of other projects: to start a training from, or to use as they are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ema_jax import Segmenter
+from ema_jax.segmenter import init_variables
+from ema_jax.weights import check_shapes, load_torch
+from train.devices.mesh import replicated
+from train.user.errors import UserError
+
+RANDOM = "random"
+
+
+def given_weights(config: ConfigDict) -> dict[str, Any] | None:
+    """The weights that `pretrained` names; None for random ones.
+
+    Args:
+        config: the section of the model.
+
+    Raises:
+        UserError: nothing is named, or a file that cannot be read.
+    """
+    source = config.pretrained
+    if not source:
+        raise UserError(
+            "config.model.pretrained is not set; give a file of weights, or "
+            f"{RANDOM!r} to start from random ones"
+        )
+    return (
+        None if source == RANDOM else read_weights(source, "config.model.pretrained=")
+    )
+
+
+def check_fit(
+    weights: Mapping[str, Any], variables: Mapping[str, Any], config: ConfigDict
+) -> None:
+    """Raise a UserError unless a network's variables can start from weights.
+
+    Args:
+        weights: that `config` names.
+        variables: of the network, or their shapes.
+        config: the section of the model.
+    """
+    try:
+        check_shapes(weights, variables, drop_classifier=config.drop_classifier)
+    except ValueError as error:
+        raise misfit(config, error) from error
+
+
+def misfit(config: ConfigDict, error: ValueError) -> UserError:
+    """What to say of weights that are not of the network that is to start from them."""
+    text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
+    return UserError(f"config.model.pretrained={config.pretrained}: {text}")
+
+
+def read_weights(path: str, option: str = "") -> dict[str, Any]:
+    """Variables of a file that `load_torch` reads.
+
+    Args:
+        path: the file.
+        option: by which the user named it, with its "=".
+
+    Raises:
+        UserError: a file that cannot be read, or is not of a known family.
+    """
+    try:
+        return load_torch(path)
+    except OSError as error:
+        raise UserError(f"{option}{path}: cannot be read ({error.strerror})") from error
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{option}{error}") from error
+
+
+def count_classes(variables: Mapping[str, Any], path: str) -> int:
+    """Classes that the classifier of foreign variables tells apart.
+
+    Raises:
+        UserError: the file holds a backbone alone.
+    """
+    try:
+        return variables["params"]["head"]["classifier"]["kernel"].shape[-1]
+    except KeyError:
+        raise UserError(
+            f"--weights={path} holds a backbone alone; train with "
+            f"--config.model.pretrained={path}"
+        ) from None
+
+
+def place_weights(
+    variables: Mapping[str, Any], model: Segmenter, mesh: Mesh, path: str
+) -> dict[str, Any]:
+    """Foreign variables on the devices, once they are known to be the model's.
+
+    Raises:
+        UserError: another depth, width or stem; names every leaf that does not fit.
+    """
+    wanted = jax.eval_shape(lambda: init_variables(model, seed=0))
+    try:
+        check_shapes(variables, wanted)
+    except ValueError as error:
+        raise UserError(f"--weights={path}: {error}") from error
+    return jax.device_put(dict(variables), replicated(mesh))

@@ -1,0 +1,1 @@
+"""A config goes in; a trained network and its report lie in a workdir."""

@@ -1,0 +1,258 @@
+"""Training, from a config to the last checkpoint."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+import numpy as np
+from etils import epath
+from jax.stages import Compiled
+from ml_collections import ConfigDict
+
+from ema_jax.canvas import place
+from ema_jax.classes import Classes
+from train.configuration.limits import check_limits
+from train.data import RandomAccess, open_dataset
+from train.data.access import IGNORE_LABEL, Batch
+from train.data.augment import augment
+from train.data.corrupt import tolerant
+from train.data.pipeline import train_batches
+from train.devices.distributed import compile_together, meet
+from train.devices.memory import compile_to_fit
+from train.devices.mesh import batch_sharding, to_devices
+from train.devices.partition import (
+    check_batch,
+    check_pooling,
+    configured_mesh,
+    crop_canvas,
+)
+from train.devices.preemption import Preemption
+from train.evaluation.metrics import Scores, table
+from train.evaluation.validation import Validation
+from train.training.divergence import Divergence
+from train.training.report import Report
+from train.update.optimizer import make_schedule
+from train.update.state import TrainState
+from train.update.step import StepMetrics, configured_step
+from train.user.errors import Preempted
+from train.workdir.checkpoint import Checkpoints
+from train.workdir.restore import build
+from train.workdir.resume import init_or_restore
+
+log = logging.getLogger("ema_jax")
+
+
+def train(config: ConfigDict, workdir: str) -> TrainState:
+    """Train to `config.num_steps`, from the last checkpoint of `workdir` if any.
+
+    Leaves there `checkpoints/`, `tensorboard/` and `pictures/`, and logs the table
+    of scores.
+
+    Returns:
+        The final state.
+
+    Raises:
+        UserError: a mistake in config, data or workdir; a loss that is not finite.
+        Preempted: SIGTERM came; what was trained is saved.
+    """
+    with contextlib.ExitStack() as stack:
+        training = Training(config, workdir, stack)
+        stack.enter_context(training.preemption)
+        state, result = training.run()
+        summary = training.summary(state, result)
+    log.info(summary)  # once the last checkpoint is on disk
+    return state
+
+
+class Training:
+    """The parts of one training, and its loop."""
+
+    def __init__(self, config: ConfigDict, workdir: str, stack: contextlib.ExitStack):
+        """Open everything; what must be closed is pushed on `stack`."""
+        self.config, self.workdir = config, workdir
+        check_limits(config)
+        mesh = configured_mesh(config)
+        check_batch(config, mesh)
+        self.sharding = batch_sharding(mesh)
+        self.dataset = open_dataset(
+            config.data.name, root=config.data.root, data_dir=config.data.data_dir
+        )
+        meet("the data is prepared")
+        self.source = tolerant(
+            self.dataset.source(config.data.train_split),
+            config.data.corrupt,
+            config.data.max_corrupt,
+        )
+        self.classes = Classes(self.dataset.class_names, self.dataset.palette)
+        model, optimizer = build(config, self.dataset.num_classes)
+        check_pooling(config, model)
+        self.canvas = crop_canvas(config, model, mesh)
+        self.validation = Validation(config, self.dataset, model, mesh)
+        self.checkpoints = Checkpoints(
+            workdir,
+            keep_last=config.checkpoint.keep_last,
+            keep_best=config.checkpoint.keep_best,
+        )
+        stack.callback(self.checkpoints.close)
+        self.state, self.first_batch = init_or_restore(
+            self.checkpoints, config, self.classes, model, optimizer, mesh
+        )
+        self.train_step = configured_step(config, model, optimizer, mesh, self.state)
+        self.schedule = make_schedule(config.optimizer, config.num_steps)
+        self.report = Report(
+            workdir, int(self.state.step), config.num_steps, config.batch_size
+        )
+        stack.callback(self.report.close)
+        self.first_step = int(self.state.step)
+        self.preemption = Preemption()
+        self.divergence = Divergence(
+            skips=config.non_finite == "skip",
+            ceiling=config.max_non_finite,
+            advice=f"{workdir}; lower config.optimizer.learning_rate "
+            f"(now {config.optimizer.learning_rate}) or check the data",
+            steps=self.checkpoints.steps,
+            say=self.report.line,
+        )
+
+    def run(self) -> tuple[TrainState, Scores | None]:
+        """Take every remaining step; the scores of the last one, if any remained."""
+        config, state = self.config, self.state
+        if self.first_step:
+            self.report.line(f"resuming {self.workdir} from step {self.first_step}")
+        batches = load_batches(config, self.source, self.first_batch, self.canvas)
+        previous: StepMetrics | None = None
+        result: Scores | None = None
+        for step in range(self.first_step + 1, config.num_steps + 1):
+            self.stop_if_preempted(state)
+            batch = to_devices(next(batches), self.sharding)
+            if step == self.first_step + 1:
+                self.train_step = self.compile(state, batch)
+            state, metrics = self.train_step(state, batch)
+            self.report.step(metrics)
+            if previous is not None:  # checked while the next step already runs
+                self.divergence.check(step - 1, previous)
+            previous = metrics
+            last = step == config.num_steps
+            evaluates = last or step % config.evaluation.every == 0
+            saves = evaluates or step % config.checkpoint.every == 0
+            if saves or step % config.log_every == 0:
+                self.divergence.check(step, metrics)
+                previous = None
+                self.report.interval(step, float(self.schedule(step - 1)))
+            if saves:
+                result = self.evaluate(step, state) if evaluates else None
+                self.keep(state, result)
+        return state, result
+
+    def compile(self, state: TrainState, batch: dict[str, jax.Array]) -> Compiled:
+        """The program of the training step, known to fit the devices."""
+        return compile_to_fit(
+            partial(compile_together, self.train_step),
+            state,
+            batch,
+            devices=jax.local_devices(),
+            advice="lower config.batch_size or config.data.crop_size, raise "
+            "config.optimizer.accumulation or config.mesh.space, or set "
+            "config.model.dtype=bfloat16",
+        )
+
+    def stop_if_preempted(self, state: TrainState) -> None:
+        """Save the state and raise `Preempted`, where SIGTERM has asked to stop."""
+        if not self.preemption.reached():
+            return
+        step = int(state.step)
+        if step > self.first_step:
+            self.keep(state, None)
+        self.checkpoints.wait()
+        raise Preempted(
+            f"SIGTERM: stopped after step {step}, which is saved in {self.workdir}; "
+            "the same command goes on"
+        )
+
+    def scores(self, state: TrainState) -> Scores:
+        """Scores of the validation split, unless SIGTERM comes first."""
+        return self.validation.scores(
+            state.variables, lambda: self.stop_if_preempted(state)
+        )
+
+    def evaluate(self, step: int, state: TrainState) -> Scores:
+        """Scores of the validation split, reported, with pictures."""
+        start = time.monotonic()
+        result = self.scores(state)
+        panel = self.validation.panel(state.variables)
+        figures = {
+            "mean_iou": result.mean_iou,
+            "pixel_accuracy": result.pixel_accuracy,
+            "class_accuracy": result.class_accuracy,
+            "frequency_weighted_iou": result.frequency_weighted_iou,
+        }
+        self.report.evaluated(step, figures, panel)
+        self.report.pause(time.monotonic() - start)
+        return result
+
+    def keep(self, state: TrainState, result: Scores | None) -> None:
+        """Save a checkpoint, scored if there was an evaluation.
+
+        A training that goes on from it reports nothing of what came before.
+        """
+        self.divergence.check_state(state)
+        self.report.flush()
+        mean_iou = None if result is None else result.mean_iou
+        self.checkpoints.save(state, self.config, self.classes.to_json(), mean_iou)
+
+    def summary(self, state: TrainState, result: Scores | None) -> str:
+        """The table of scores of the final state, and where everything is."""
+        result = result or self.scores(state)
+        folder = epath.Path(self.workdir)
+        return "\n".join(
+            [
+                table(result, self.classes.names),
+                f"val mIoU {result.mean_iou:.4f} at step {int(state.step)}",
+                f"checkpoints  {folder / 'checkpoints'}",
+                f"TensorBoard  {folder / 'tensorboard'}",
+                f"pictures     {folder / 'pictures'}",
+            ]
+        )
+
+
+def load_batches(
+    config: ConfigDict,
+    source: RandomAccess,
+    first_batch: int,
+    canvas: tuple[int, int],
+) -> Iterator[Batch]:
+    """Augmented training batches of this process, from `first_batch` on.
+
+    Crops lie at the top left of arrays of the height and width of `canvas`.
+    """
+    options = config.data
+
+    def prepare(example: dict, rng: np.random.Generator) -> Batch:
+        image, label, mask = augment(
+            example["image"],
+            example["label"],
+            rng,
+            scales=options.scales,
+            crop_size=options.crop_size,
+            flip=options.flip,
+        )
+        return {
+            "image": place(image, canvas),
+            "label": place(label, canvas, IGNORE_LABEL),
+            "mask": place(mask, canvas),
+        }
+
+    return train_batches(
+        source,
+        prepare,
+        global_batch=config.batch_size,
+        seed=config.seed,
+        first_batch=first_batch,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        num_threads=options.num_threads,
+        prefetch=options.prefetch,
+    )

@@ -1,0 +1,158 @@
+"""What a person sees of a training: a progress bar, the log, TensorBoard."""
+
+import logging
+import shutil
+import time
+
+import jax
+import numpy as np
+from etils import epath
+from PIL import Image
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from train.evaluation.metrics import scores
+from train.update.step import StepMetrics
+from train.user.errors import UserError
+
+PANEL = "val/image_truth_prediction"
+ROOM = 2**20
+"""Bytes that must be free before figures and pictures are written."""
+
+log = logging.getLogger("ema_jax")
+
+
+class Report:
+    """Training figures of the first process; the others are silent.
+
+    A progress bar on a terminal, a line for each interval elsewhere, and TensorBoard
+    scalars and pictures below `workdir/tensorboard`.
+    """
+
+    def __init__(self, workdir: str, first_step: int, num_steps: int, batch_size: int):
+        """Begin at `first_step`; TensorBoard drops what a lost run wrote after it."""
+        self.num_steps, self.batch_size = num_steps, batch_size
+        self.mean_iou: float | None = None
+        self._folder = epath.Path(workdir)
+        silent = jax.process_index() > 0
+        self._bar = tqdm(
+            total=num_steps,
+            initial=first_step,
+            unit="step",
+            dynamic_ncols=True,
+            disable=True if silent else None,
+        )
+        self._log_lines = not silent and bool(self._bar.disable)
+        self._writer = (
+            None
+            if silent
+            else SummaryWriter(str(self._folder / "tensorboard"), purge_step=first_step)
+        )
+        self._pending: list[StepMetrics] = []
+        self._since = time.monotonic()
+
+    def step(self, metrics: StepMetrics) -> None:
+        """Note the metrics of one step, still on the device."""
+        self._pending.append(metrics)
+        self._bar.update()
+
+    def pause(self, seconds: float) -> None:
+        """Leave `seconds` out of the training speed."""
+        self._since += seconds
+
+    def interval(self, step: int, learning_rate: float) -> None:
+        """Report the mean of the steps since the last call."""
+        if not self._pending:
+            return
+        metrics, self._pending = jax.device_get(self._pending), []
+        now = time.monotonic()
+        speed = len(metrics) * self.batch_size / (now - self._since)
+        self._since = now
+        skipped = sum(bool(m.skipped) for m in metrics)
+        metrics = [m for m in metrics if not m.skipped] or metrics
+        confusion = np.stack([m.confusion for m in metrics]).sum(0, dtype=np.int64)
+        self._show(
+            step,
+            {
+                "loss": float(np.mean([m.loss for m in metrics])),
+                "mean_iou": scores(confusion).mean_iou,
+                "images_per_second": speed,
+                "learning_rate": learning_rate,
+                "gradient_norm": float(np.mean([m.gradient_norm for m in metrics])),
+                "skipped_updates": skipped,
+            },
+        )
+
+    def evaluated(
+        self, step: int, figures: dict[str, float], panel: np.ndarray | None
+    ) -> None:
+        """Report the figures of an evaluation, with a panel of pictures.
+
+        The panel goes to TensorBoard and to `workdir/pictures/STEP.png`.
+        """
+        self.mean_iou = figures["mean_iou"]
+        self.scalars("val", step, figures)
+        if self._writer is not None and panel is not None:
+            self._writer.add_image(PANEL, panel, step, dataformats="HWC")
+            self.flush()
+            pictures = self._folder / "pictures"
+            pictures.mkdir(parents=True, exist_ok=True)
+            with (pictures / f"{step:06d}.png").open("wb") as file:
+                Image.fromarray(panel).save(file, "PNG")
+        self.line(f"step {step}: val mIoU {self.mean_iou:.4f}")
+
+    def line(self, text: str) -> None:
+        """A line of the log, that leaves the bar whole."""
+        if not self._bar.disable:
+            self._bar.write(text)
+        elif self._log_lines:
+            log.info(text)
+
+    def scalars(self, group: str, step: int, figures: dict[str, float]) -> None:
+        """Write scalars to TensorBoard."""
+        if self._writer is not None:
+            self._check_room()
+            for name, value in figures.items():
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def flush(self) -> None:
+        """Have what was reported on disk, as a killed process would lose it."""
+        if self._writer is not None:
+            self._check_room()
+            self._writer.flush()
+
+    def _check_room(self) -> None:
+        """Raise a UserError where the disk is full.
+
+        The thread that writes TensorBoard's file would die, and what waits for it hang.
+        """
+        if "://" in str(self._folder):
+            return
+        free = shutil.disk_usage(self._folder).free
+        if free < ROOM:
+            raise UserError(
+                f"--workdir={self._folder} has {free} bytes left; make room, "
+                "and the same command goes on from the last checkpoint"
+            )
+
+    def close(self) -> None:
+        """Flush and release."""
+        self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _show(self, step: int, figures: dict[str, float]) -> None:
+        self.scalars("train", step, figures)
+        shown = {
+            "loss": f"{figures['loss']:.4f}",
+            "mIoU": f"{figures['mean_iou']:.3f}",
+            "images/s": f"{figures['images_per_second']:.1f}",
+        }
+        if self.mean_iou is not None:
+            shown["val mIoU"] = f"{self.mean_iou:.3f}"
+        self._bar.set_postfix(shown)
+        if self._log_lines:
+            left = (self.num_steps - step) * self.batch_size
+            eta = left / figures["images_per_second"]
+            text = ", ".join(f"{name} {value}" for name, value in shown.items())
+            log.info("step %d/%d: %s, ETA %.0f s", step, self.num_steps, text, eta)

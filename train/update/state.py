@@ -1,0 +1,73 @@
+"""What a training step reads and returns."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from ema_jax.segmenter import init_variables
+from train.devices.mesh import replicated, split_largest
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that training changes, and nothing else.
+
+    Attributes:
+        step: number of updates made.
+        params: trained parameters.
+        batch_stats: running statistics of BN, and the bases μ⁰.
+        opt_state: momentum and step counts of the optimiser.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+    def unless(self, condition: jax.Array | bool, other: "TrainState") -> "TrainState":
+        """This state, or where the condition holds the other one, at this step."""
+        chosen = jax.tree.map(partial(jnp.where, condition), other, self)
+        return chosen.replace(step=self.step)
+
+
+def state_sharding(shapes: TrainState, mesh: Mesh, *, shard_optimizer: bool) -> Any:
+    """Where each array of a state lives: on every device.
+
+    With `shard_optimizer` each device keeps its part of the optimiser's state, and
+    makes that part of the update.
+    """
+    placed = jax.tree.map(lambda _: replicated(mesh), shapes)
+    if not shard_optimizer:
+        return placed
+    return placed.replace(opt_state=split_largest(shapes.opt_state, mesh))
+
+
+@jax.jit
+def all_finite(state: TrainState) -> jax.Array:
+    """Whether every number of the state is finite."""
+    leaves = jax.tree.leaves(state)
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+def init_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, seed: int
+) -> TrainState:
+    """A fresh state with randomly initialised parameters."""
+    variables = init_variables(model, seed)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+    )

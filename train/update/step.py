@@ -1,0 +1,118 @@
+"""One update of the state from one global batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from train.devices.mesh import batch_sharding, replicated
+from train.update.accumulation import value_and_mean_gradient
+from train.update.objective import Objective, make_objective
+from train.update.state import TrainState, all_finite
+
+
+@flax.struct.dataclass
+class StepMetrics:
+    """Figures of one step, scalars but for `confusion` (classes, classes)."""
+
+    loss: Array
+    gradient_norm: Array
+    confusion: Array
+    skipped: Array | bool = False
+    """Whether the update was left out, as it is not finite."""
+
+
+TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, StepMetrics]]
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    accumulation: int = 1,
+    skip_non_finite: bool = False,
+    seed: int = 0,
+    placed: Any = None,
+    **objective: Any,
+) -> TrainStep:
+    """Compile-once `(state, batch) -> (state, metrics)`; the old state is donated.
+
+    The batch {"image", "label", "mask"} is split over the mesh. The program is that of
+    the whole batch, so batch statistics, μ⁰ and gradients are global by construction,
+    unless `accumulation` or `norm_groups` say otherwise.
+
+    Args:
+        model, optimizer: of the state.
+        mesh: of state and batch.
+        accumulation: pieces of the batch, one after the other; see
+            `value_and_mean_gradient`.
+        skip_non_finite: an update that is not finite changes nothing but the number
+            of steps made.
+        seed: of dropout.
+        placed: sharding of each array of the state; None: replicated.
+        **objective: options of `make_objective`.
+    """
+    loss_fn: Objective = make_objective(model, mesh, **objective)
+
+    def train_step(
+        state: TrainState, batch: dict[str, Array]
+    ) -> tuple[TrainState, StepMetrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        (loss, seen), gradients = value_and_mean_gradient(
+            loss_fn, state.params, state.batch_stats, batch, key, accumulation, mesh
+        )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        norm = optax.tree.norm(gradients)
+        after = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=seen.batch_stats,
+            opt_state=opt_state,
+        )
+        skipped: Array | bool = False
+        if skip_non_finite:
+            skipped = ~(jnp.isfinite(loss) & jnp.isfinite(norm) & all_finite(after))
+            after = after.unless(skipped, state)
+        return after, StepMetrics(loss, norm, seen.confusion, jnp.asarray(skipped))
+
+    everywhere = replicated(mesh)
+    held = everywhere if placed is None else placed
+    return jax.jit(
+        train_step,
+        in_shardings=(held, batch_sharding(mesh)),
+        out_shardings=(held, everywhere),
+        donate_argnums=0,
+    )
+
+
+def configured_step(
+    config: ConfigDict,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    state: TrainState,
+) -> TrainStep:
+    """The training step of a config, for states that are placed as this one."""
+    return make_train_step(
+        model,
+        optimizer,
+        mesh,
+        accumulation=config.optimizer.accumulation,
+        skip_non_finite=config.non_finite == "skip",
+        seed=config.seed,
+        placed=jax.tree.map(lambda leaf: leaf.sharding, state),
+        auxiliary_weight=config.optimizer.auxiliary_weight,
+        pixel_mean=config.optimizer.pixel_mean,
+        ohem_threshold=config.optimizer.ohem_threshold,
+        ohem_min_kept=config.optimizer.ohem_min_kept // config.optimizer.accumulation,
+        norm_groups=config.optimizer.norm_groups,
+        crop_rows=config.data.crop_size[0] if mesh.shape["space"] > 1 else None,
+    )

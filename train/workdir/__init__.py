@@ -1,0 +1,1 @@
+"""States go to disk, and come back whole: one folder, one training."""

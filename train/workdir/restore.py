@@ -1,0 +1,176 @@
+"""A trained network, as a workdir holds it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+import jax
+import optax
+from etils import epath
+from jax.sharding import Mesh, NamedSharding
+from ml_collections import ConfigDict
+
+from ema_jax import Predictor, Segmenter
+from ema_jax.classes import Classes, voc_palette
+from ema_jax.segmenter import init_variables
+from ema_jax.weights import check_shapes
+from train.configuration.config import apply_override
+from train.configuration.limits import check_limits
+from train.data import Dataset
+from train.devices.mesh import batch_sharding
+from train.devices.partition import configured_mesh
+from train.model.build import build_model, frozen_parameters
+from train.model.pretrained import count_classes, place_weights, read_weights
+from train.update.optimizer import make_optimizer
+from train.update.state import TrainState, init_state, state_sharding
+from train.user.errors import UserError
+from train.workdir.checkpoint import Checkpoints
+
+
+def build(
+    config: ConfigDict, num_classes: int
+) -> tuple[Segmenter, optax.GradientTransformation]:
+    """The model and the optimiser of a config."""
+    model = build_model(config.model, num_classes, config.data.crop_size)
+    optimizer = make_optimizer(
+        config.optimizer, config.num_steps, frozen_parameters(model)
+    )
+    return model, optimizer
+
+
+def abstract_state(
+    model: Segmenter,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    shard_optimizer: bool = False,
+) -> TrainState:
+    """Shapes, types and shardings of the state; see `state_sharding`."""
+    shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0))
+    placed = state_sharding(shapes, mesh, shard_optimizer=shard_optimizer)
+
+    def place(
+        leaf: jax.ShapeDtypeStruct, sharding: NamedSharding
+    ) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, shapes, placed)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network, what it was trained with, and where it is from."""
+
+    model: Segmenter
+    variables: dict[str, Any]
+    classes: Classes
+    config: ConfigDict
+    mesh: Mesh
+    source: str
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Raise a UserError unless the classes are those of a data set.
+
+        A file of weights does not name its classes: their number must do.
+        """
+        names = self.classes.names
+        if not names and len(self.classes.palette) == dataset.num_classes:
+            return
+        if names != dataset.class_names:
+            described = ", ".join(names) or "without names"
+            raise UserError(
+                f"{self.source} tells {len(self.classes.palette)} classes apart "
+                f"({described}); {dataset.name} has {dataset.num_classes} "
+                f"({', '.join(dataset.class_names)})"
+            )
+
+    def predictor(self) -> Predictor:
+        """The network that takes pictures, a picture for each device at a time."""
+        evaluation = self.config.evaluation
+        try:
+            return Predictor(
+                self.model,
+                self.variables,
+                self.classes,
+                scales=evaluation.scales,
+                flip=evaluation.flip,
+                window=evaluation.window,
+                batch_size=self.mesh.shape["data"],
+                canvas_multiple=evaluation.canvas_multiple,
+                sharding=batch_sharding(self.mesh),
+            )
+        except ValueError as error:
+            raise UserError(f"config.evaluation.{error}") from error
+
+
+def load_trained(
+    workdir: str,
+    which: str = "best",
+    overrides: Sequence[str] = (),
+    mesh: Mesh | None = None,
+) -> Trained:
+    """The network of a workdir's checkpoint: "best", "last" or a step.
+
+    Args:
+        workdir: of the training.
+        which: checkpoint.
+        overrides: `--config.section.field=value` each, of the config it was made with.
+        mesh: to place it on; None: that of the config.
+
+    Raises:
+        UserError: no such workdir or checkpoint, or a mistake in an override.
+    """
+    folder = epath.Path(workdir)
+    if not folder.is_dir():
+        raise UserError(f"--workdir={workdir} does not exist; train first")
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"--workdir={workdir} has no checkpoint; train first")
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        step = checkpoints.find(which)
+        saved_config, described = checkpoints.describe(step)
+        config = _overridden(saved_config, overrides)
+        classes = Classes.from_json(described)
+        model, optimizer = build(saved_config, len(classes.names))
+        mesh = mesh or configured_mesh(config)
+        state, _ = checkpoints.restore(step, abstract_state(model, optimizer, mesh))
+    finally:
+        checkpoints.close()
+    source = f"{workdir}, step {step}"
+    model = build_model(config.model, len(classes.names), config.data.crop_size)
+    try:
+        check_shapes(
+            state.variables, jax.eval_shape(lambda: init_variables(model, seed=0))
+        )
+    except ValueError as error:
+        reason = shorten(str(error), 300)
+        raise UserError(f"{source}: config.model does not fit: {reason}") from error
+    return Trained(model, state.variables, classes, config, mesh, source)
+
+
+def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """A checkpoint's config with overrides, once their values are known to do."""
+    if not overrides:
+        return config
+    config = config.copy_and_resolve_references().unlock()
+    for override in overrides:
+        apply_override(config, override)
+    check_limits(config.lock(), complete=False)  # it may be older than a field
+    return config
+
+
+def load_weights(config: ConfigDict, path: str) -> Trained:
+    """The network of a config, with the weights of a foreign file.
+
+    Raises:
+        UserError: a file that cannot be read, or that holds another network.
+    """
+    check_limits(config)
+    variables = read_weights(path, "--weights=")
+    num_classes = count_classes(variables, path)
+    model = build_model(config.model, num_classes, config.data.crop_size)
+    mesh = configured_mesh(config)
+    placed = place_weights(variables, model, mesh, path)
+    classes = Classes((), voc_palette(num_classes))
+    return Trained(model, placed, classes, config, mesh, path)

@@ -1,0 +1,125 @@
+"""Where a training begins: at given weights, or at its last checkpoint."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import jax
+import optax
+from flax.traverse_util import flatten_dict
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ema_jax import Segmenter
+from ema_jax.classes import Classes
+from ema_jax.weights import fit_variables
+from train.devices.mesh import replicated
+from train.model.build import ONLY_AT_START
+from train.model.pretrained import given_weights, misfit
+from train.update.state import TrainState, init_state
+from train.user.errors import UserError
+from train.workdir.checkpoint import Checkpoints, DamagedCheckpointError
+from train.workdir.restore import abstract_state
+
+log = logging.getLogger("ema_jax")
+
+MUST_MATCH = ("model", "seed", "batch_size", "data.name")
+"""Fields without which the checkpoint does not fit, or its data order ends."""
+
+
+def init_or_restore(
+    checkpoints: Checkpoints,
+    config: ConfigDict,
+    classes: Classes,
+    model: Segmenter,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> tuple[TrainState, int]:
+    """The state to go on from, and the next batch to train on.
+
+    That is the newest checkpoint which can be read; damaged ones are set aside.
+
+    Raises:
+        UserError: the checkpoint was made with another model, set or class count, or
+            none can be read.
+    """
+    like = abstract_state(
+        model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
+    )
+    steps = checkpoints.steps()
+    if not steps:
+        # One program of its own: initialising op by op takes far longer.
+        init = jax.jit(
+            lambda: init_state(model, optimizer, config.seed),
+            out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
+        )
+        return start_from(config, init, mesh), 0
+    damaged: list[DamagedCheckpointError] = []
+    for step in reversed(steps):
+        try:
+            check_fits(checkpoints, step, config, classes)
+            restored = checkpoints.restore(step, like)
+        except DamagedCheckpointError as error:
+            damaged.append(error)
+            continue
+        if damaged:
+            checkpoints.set_aside(damaged, [s for s in steps if s > step])
+        return restored
+    raise damaged[0]
+
+
+def start_from(
+    config: ConfigDict, init: Callable[[], TrainState], mesh: Mesh
+) -> TrainState:
+    """A fresh state, with the weights that `config.model.pretrained` names.
+
+    They are read before `init` compiles anything.
+
+    Raises:
+        UserError: nothing is named, or a file that cannot be read or does not fit.
+    """
+    weights = given_weights(config.model)
+    if weights is None:
+        log.info("starting from random weights, as config.model.pretrained says")
+        return init()
+    log.info("starting from the weights of %s", config.model.pretrained)
+    state = init()
+    try:
+        variables = fit_variables(
+            weights, state.variables, drop_classifier=config.model.drop_classifier
+        )
+    except ValueError as error:
+        raise misfit(config.model, error) from error
+    variables = jax.device_put(variables, replicated(mesh))
+    return dataclasses.replace(
+        state, params=variables["params"], batch_stats=variables["batch_stats"]
+    )
+
+
+def check_fits(
+    checkpoints: Checkpoints, step: int, config: ConfigDict, classes: Classes
+) -> None:
+    """Raise a UserError if a checkpoint is of another training."""
+    saved_config, saved_classes = checkpoints.describe(step)
+    check_same(checkpoints.workdir, saved_config, config)
+    count, saved_count = len(classes.names), len(saved_classes["names"])
+    if count != saved_count:
+        raise UserError(
+            f"--workdir={checkpoints.workdir} holds a network of {saved_count} "
+            f"classes, but {config.data.name} has {count}; choose another workdir"
+        )
+
+
+def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
+    """Raise a UserError that names the first field in which a resumed run differs."""
+    old, new = (flatten_dict(c.to_dict(), sep=".") for c in (saved, config))
+    for name in sorted(old.keys() | new.keys()):
+        if name.removeprefix("model.") in ONLY_AT_START:
+            continue
+        matters = any(name == m or name.startswith(f"{m}.") for m in MUST_MATCH)
+        if matters and old.get(name) != new.get(name):
+            raise UserError(
+                f"--workdir={workdir} was trained with config.{name}="
+                f"{old.get(name)!r}, not {new.get(name)!r}; "
+                "choose another workdir, or that value"
+            )
