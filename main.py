@@ -81,9 +81,12 @@ def parser() -> argparse.ArgumentParser:
         add("aot", "compile a training for TPUs that are not there", OVERRIDES)
     )
 
-    convert = add("convert", "write weights as safetensors, by the released names")
+    convert = add("convert", "write a network, or weights alone, as one safetensors")
     convert.add_argument("source", help="a .pth, .pt or .safetensors, or a workdir")
     convert.add_argument("output", help="a .safetensors to write")
+    convert.add_argument(
+        "--config", help="that foreign weights fit, for the file to say their network"
+    )
     convert.add_argument(
         "--backbone",
         action="store_true",
@@ -96,8 +99,8 @@ def add_network_options(command: argparse.ArgumentParser) -> None:
     """Which network, and how it sees an image."""
     network = command.add_mutually_exclusive_group(required=True)
     network.add_argument("--workdir", help="folder of the run")
-    network.add_argument("--weights", help="or a file of weights, with --config")
-    command.add_argument("--config", help="the config that the weights fit")
+    network.add_argument("--weights", help="or a file of weights")
+    command.add_argument("--config", help="that the weights fit, if they do not say it")
     command.add_argument(
         "--checkpoint", default="best", help="best (default), last or a step"
     )
@@ -179,7 +182,9 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.command == "profile":
         return run_profile(options)
     if options.command == "convert":
-        return run_convert(options.source, options.output, options.backbone)
+        return run_convert(
+            options.source, options.output, options.config, options.backbone
+        )
     trained = load(
         options.workdir,
         options.checkpoint,

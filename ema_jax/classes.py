@@ -24,6 +24,13 @@ class Classes:
     names: tuple[str, ...]
     palette: NDArray[np.uint8]
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError unless each name, if there are any, has its colour."""
+        if self.names and len(self.names) != len(self.palette):
+            raise ValueError(
+                f"{len(self.names)} names do not fit {len(self.palette)} colours"
+            )
+
     def __len__(self) -> int:
         return len(self.palette)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 from ema_jax.context import CONTEXTS
 from ema_jax.networks import ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
 from ema_jax.options import check_option
@@ -106,4 +108,7 @@ class Network(NamedTuple):
             ValueError: a name or an option that does not exist.
         """
         check_option("network", self.name, tuple(MODELS))
-        return MODELS[self.name](num_classes=self.num_classes, **self.options)
+        options = dict(self.options)
+        if "dtype" in options:
+            options["dtype"] = jnp.dtype(options["dtype"])
+        return MODELS[self.name](num_classes=self.num_classes, **options)

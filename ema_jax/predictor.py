@@ -23,8 +23,7 @@ from ema_jax.pixels import as_images, as_pixels
 from ema_jax.preprocessing import IMAGENET, Preprocessing
 from ema_jax.responsibilities import at_image_size, responsibility_maps
 from ema_jax.segmenter import Segmenter, init_variables
-from ema_jax.weights import check_shapes, load_model, load_torch
-from ema_jax.weights.load import SAFETENSORS
+from ema_jax.weights import check_shapes, load_model
 
 Progress = Callable[[int, int], Any]
 """(images done, images in all)."""
@@ -165,21 +164,12 @@ class Predictor:
             >>> predictor = Predictor.load("model.safetensors")  # doctest: +SKIP
             >>> mask = predictor(image).mask  # doctest: +SKIP
         """
-        described, variables = None, None
-        if Path(path).suffix == SAFETENSORS:
-            described, variables = load_model(path)
-        else:
-            variables = load_torch(path)
-        if described is not None:
-            classes = classes or described.classes
-            preprocessing = preprocessing or described.preprocessing
-            model = model or described.network.build()
-        if model is None:
-            raise ValueError(
-                f"{path} does not say which network it holds; name it, such as "
-                'Predictor.load(…, model="emanet_r101")'
-            )
+        described, variables = load_model(path)
         try:
+            if described is not None:
+                classes = classes or described.classes
+                preprocessing = preprocessing or described.preprocessing
+                model = model or described.network.build()
             network = _named(model, variables)
             preprocessing = preprocessing or IMAGENET
             return cls(network, variables, classes, preprocessing, **options)
@@ -303,8 +293,13 @@ class Predictor:
         return tuple(jax.device_put(array, sharding) for array in arrays)
 
 
-def _named(model: str | Segmenter, variables: Mapping[str, Any]) -> Segmenter:
+def _named(model: str | Segmenter | None, variables: Mapping[str, Any]) -> Segmenter:
     """A network, or the one of a name with as many classes as the variables have."""
+    if model is None:
+        raise ValueError(
+            "does not say which network it holds; name it, such as "
+            'Predictor.load(…, model="emanet_r101")'
+        )
     if not isinstance(model, str):
         return model
     check_option("model", model, tuple(MODELS))

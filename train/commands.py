@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 from etils import epath
@@ -13,10 +14,13 @@ from train.evaluation.metrics import table
 from train.evaluation.predict import predict
 from train.evaluation.validation import Validation
 from train.model.convert import backbone_of, save_weights
-from train.model.pretrained import read_weights
+from train.model.pretrained import read_model
 from train.training.loop import train
 from train.user.errors import UserError
 from train.workdir.restore import Trained, load_trained, load_weights
+
+DEFAULT = str(Path(__file__).parents[1] / "configs/default.py")
+"""The config whose other sections serve a file that says its network."""
 
 
 def run_train(config: str, workdir: str, overrides: Sequence[str]) -> None:
@@ -31,16 +35,12 @@ def load(
     config: str | None,
     overrides: Sequence[str],
 ) -> Trained:
-    """The network of a workdir, or of a file of weights and a config."""
+    """The network of a workdir; or of a file of weights, which a config may explain."""
     if workdir is not None:
         return load_trained(workdir, checkpoint, overrides)
     assert weights is not None
-    if config is None:
-        raise UserError(
-            f"--weights={weights} does not say how the network is built; "
-            "give --config too, such as configs/voc_r101.py"
-        )
-    return load_weights(load_config(config, overrides), weights)
+    given = None if config is None else load_config(config)
+    return load_weights(weights, given, overrides, DEFAULT)
 
 
 def run_evaluate(trained: Trained, split: str | None) -> None:
@@ -74,13 +74,21 @@ def run_predict(
         raise UserError("; ".join(problems))
 
 
-def run_convert(source: str, output: str, backbone: bool) -> None:
-    """Write foreign weights, or a workdir's best checkpoint, as safetensors."""
+def run_convert(source: str, output: str, config: str | None, backbone: bool) -> None:
+    """Write a workdir's best checkpoint, or any weights, as one safetensors."""
+    trained = None
     if epath.Path(source).is_dir():
-        variables = load_trained(source, mesh=make_mesh()).variables
+        trained = load_trained(source, mesh=make_mesh())
+    elif config is not None:
+        trained = load_weights(source, load_config(config), (), DEFAULT)
+    if trained is None:
+        description, variables = read_model(source)
     else:
-        variables = read_weights(source)
-    print(save_weights(backbone_of(variables) if backbone else variables, output))
+        description, variables = trained.description, trained.variables
+    if backbone:
+        print(save_weights(backbone_of(variables), output))
+    else:
+        print(save_weights(variables, output, description))
 
 
 def run_profile(options: Namespace) -> None:

@@ -4,10 +4,10 @@ from ema_jax.weights.architecture import model_options
 from ema_jax.weights.convert import convert_state_dict, export_state_dict
 from ema_jax.weights.fit import check_shapes, fit_variables
 from ema_jax.weights.load import load_torch
-from ema_jax.weights.model_file import Model, load_model, save_model
+from ema_jax.weights.model_file import Description, load_model, save_model
 
 __all__ = [
-    "Model",
+    "Description",
     "check_shapes",
     "convert_state_dict",
     "export_state_dict",

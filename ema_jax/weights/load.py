@@ -31,30 +31,29 @@ def load_torch(path: str | Path) -> dict[str, Any]:
         OSError: the file cannot be read.
         ImportError: PyTorch, or safetensors, is not installed.
     """
-    with open(path, "rb"):  # libraries have errors of their own for a missing file
-        pass
-    if Path(path).suffix == SAFETENSORS:
-        content, _ = read_safetensors(Path(path))
-    else:
-        content = _read_pickle(Path(path))
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, no state dict")
+    content, _ = read_state_dict(path)
     try:
         return convert_state_dict(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the metadata of a file.
+def read_state_dict(path: str | Path) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Names and arrays of a file, and its metadata, which only safetensors has.
 
-    Raises:
-        ValueError: a truncated or damaged file.
-        OSError: it cannot be read.
-        ImportError: safetensors is not installed.
+    Raises: as `load_torch`.
     """
-    with open(path, "rb"):  # the library has errors of its own for a missing file
+    with open(path, "rb"):  # libraries have errors of their own for a missing file
         pass
+    if Path(path).suffix == SAFETENSORS:
+        return _read_safetensors(Path(path))
+    content = _read_pickle(Path(path))
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, no state dict")
+    return content, {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     safe_open = import_reader("safetensors", path).safe_open
     try:
         with safe_open(path, framework="numpy") as file:

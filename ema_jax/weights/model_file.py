@@ -15,7 +15,7 @@ from ema_jax.classes import Classes
 from ema_jax.models import Network
 from ema_jax.preprocessing import IMAGENET, Preprocessing
 from ema_jax.weights.convert import SEPARATOR, convert_state_dict, export_state_dict
-from ema_jax.weights.load import SAFETENSORS, import_reader, read_safetensors
+from ema_jax.weights.load import SAFETENSORS, import_reader, read_state_dict
 
 VERSION = 1
 """Of the format; raised when an older library could not read the file."""
@@ -24,8 +24,8 @@ KEY = "ema_jax"
 """Of the entry of the file's metadata that holds the rest, as JSON."""
 
 
-class Model(NamedTuple):
-    """A trained network.
+class Description(NamedTuple):
+    """What a file says of its network beside the weights.
 
     Attributes:
         network: its name and options.
@@ -38,8 +38,10 @@ class Model(NamedTuple):
     preprocessing: Preprocessing = IMAGENET
 
 
-def save_model(path: str | Path, variables: Mapping[str, Any], model: Model) -> int:
-    """Write variables and model as one `.safetensors`, complete or not at all.
+def save_model(
+    path: str | Path, variables: Mapping[str, Any], description: Description | None
+) -> int:
+    """Write a trained network as one `.safetensors`, complete or not at all.
 
     An `EMANet` gets the names and layouts of its published weights, see
     `export_state_dict`; any other network those of its own variables.
@@ -47,7 +49,7 @@ def save_model(path: str | Path, variables: Mapping[str, Any], model: Model) -> 
     Args:
         path: of the file, ending in `.safetensors`.
         variables: {"params": …, "batch_stats": …}.
-        model: whose they are.
+        description: whose they are; None: a part of a network, such as a backbone.
 
     Returns:
         The number of arrays.
@@ -57,61 +59,67 @@ def save_model(path: str | Path, variables: Mapping[str, Any], model: Model) -> 
         OSError: the file cannot be written.
         ImportError: safetensors is not installed.
     """
-    described = {
-        "version": VERSION,
-        "network": model.network._asdict(),
-        "classes": model.classes.to_json(),
-        "preprocessing": model.preprocessing.to_json(),
-    }
+    metadata = dict[str, str]()
+    if description is not None:
+        metadata[KEY] = json.dumps(
+            {
+                "version": VERSION,
+                "network": description.network._asdict(),
+                "classes": description.classes.to_json(),
+                "preprocessing": description.preprocessing.to_json(),
+            }
+        )
     try:
         arrays = export_state_dict(variables)
     except ValueError:  # no published names
         arrays = own_names(variables)
-    write_safetensors(path, arrays, {KEY: json.dumps(described)})
+    _write(Path(path), arrays, metadata)
     return len(arrays)
 
 
-def load_model(path: str | Path) -> tuple[Model | None, dict[str, Any]]:
-    """What `save_model` wrote: the model, and its variables.
+def load_model(path: str | Path) -> tuple[Description | None, dict[str, Any]]:
+    """The description and the variables that `save_model` wrote.
 
-    The model is None where a `.safetensors` does not say whose weights it holds.
+    Of any other file that `load_torch` reads the description is None.
 
     Raises:
         ValueError: a truncated file, one of a newer version of this library, or
             arrays that are of no known network.
-        OSError: the file cannot be read.
-        ImportError: safetensors is not installed.
+        OSError, ImportError: as `load_torch`.
     """
-    content, metadata = read_safetensors(Path(path))
+    content, metadata = read_state_dict(path)
     try:
         return _described(metadata), convert_state_dict(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _described(metadata: Mapping[str, str]) -> Model | None:
-    """The model of a file's metadata."""
+def _described(metadata: Mapping[str, str]) -> Description | None:
+    """What the metadata of a file says."""
     if KEY not in metadata:
         return None
     try:
         values = json.loads(metadata[KEY])
-        version = values["version"]
-        if version > VERSION:
-            raise ValueError(
-                f"the format has version {version}, and this ema_jax reads up to "
-                f"{VERSION}; upgrade it"
-            )
-        network = values["network"]
-        return Model(
-            Network(network["name"], network["num_classes"], _tuples(network)),
-            Classes.from_json(values["classes"]),
-            Preprocessing.from_json(values["preprocessing"]),
-        )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        if values["version"] <= VERSION:
+            return _parsed(values)
+    except (KeyError, TypeError, ValueError) as error:
         reason = shorten(f"{type(error).__name__}: {error}", 100)
         raise ValueError(
             f"what it says of its network is damaged ({reason}); convert it again"
         ) from error
+    raise ValueError(
+        f"the format has version {values['version']}, and this ema_jax reads up to "
+        f"{VERSION}; upgrade it"
+    )
+
+
+def _parsed(values: Mapping[str, Any]) -> Description:
+    network = values["network"]
+    return Description(
+        Network(network["name"], network["num_classes"], _tuples(network)),
+        Classes.from_json(values["classes"]),
+        Preprocessing.from_json(values["preprocessing"]),
+    )
 
 
 def _tuples(network: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,16 +139,11 @@ def own_names(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
 
 
-def write_safetensors(
-    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> None:
-    """Write a file in a folder beside it, then move it into its place."""
-    path = Path(path)
+def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write in a folder beside `path`, then move into its place."""
     if path.suffix != SAFETENSORS:
         raise ValueError(f"{path} is no name for the weights; end it in {SAFETENSORS}")
-    content = import_reader("safetensors.numpy", path).save(
-        dict(arrays), metadata=dict(metadata)
-    )
+    content = import_reader("safetensors.numpy", path).save(arrays, metadata)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
         part = Path(folder) / path.name
         part.write_bytes(content)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ema_jax import EMAU, MODELS, Segmenter
 from ema_jax.emau import FROZEN_BY_STOP
 from ema_jax.heads import PSAHead
+from ema_jax.models import Network
 from ema_jax.networks import covering_map
 from train.user.errors import UserError
 from train.user.names import nearest
@@ -19,10 +20,10 @@ ONLY_AT_START = ("pretrained", "drop_classifier")
 """Fields of `config.model` that say where a training begins, not what the model is."""
 
 
-def build_model(
+def named_network(
     config: Any, num_classes: int, crop_size: tuple[int, int] | None = None
-) -> Segmenter:
-    """The model of `config.model`; fields that are None keep the model's own value.
+) -> Network:
+    """The network of `config.model`; fields that are None keep the model's own value.
 
     Args:
         config: that section.
@@ -32,10 +33,12 @@ def build_model(
     Raises:
         UserError: an unknown model, type or option.
     """
-    options = {key: value for key, value in config.items() if value is not None}
-    name, dtype = options.pop("name"), options.pop("dtype")
-    for field in ONLY_AT_START:
-        options.pop(field, None)
+    options = {
+        field: value
+        for field, value in config.items()
+        if value is not None and field not in ONLY_AT_START
+    }
+    name, dtype = options.pop("name"), options["dtype"]
     if name not in MODELS:
         raise UserError(
             f"config.model.name={name!r} is unknown; {nearest(name, MODELS)}"
@@ -44,23 +47,24 @@ def build_model(
         raise UserError(
             f"config.model.dtype={dtype!r} is unknown; {nearest(dtype, DTYPES)}"
         )
+    network = Network(name, num_classes, options)
     try:
-        model = MODELS[name](num_classes=num_classes, dtype=DTYPES[dtype], **options)
+        model = network.build()
         _trace(model)
     except (TypeError, ValueError) as error:
         named = str(error).partition("=")[0] in options
         raise UserError(f"config.model{'.' if named else ': '}{error}") from error
-    if crop_size is None or "map_size" in options:
-        return model
-    return cover(model, crop_size)
+    if crop_size is not None and isinstance(model.head, PSAHead):
+        side = covering_map(max(crop_size), model.backbone.output_stride)
+        network = network._replace(options={"map_size": side, **options})
+    return network
 
 
-def cover(model: Segmenter, crop_size: tuple[int, int]) -> Segmenter:
-    """PSANet with the map that covers crops; any other model as it is."""
-    if not isinstance(model.head, PSAHead):
-        return model
-    map_size = covering_map(max(crop_size), model.backbone.output_stride)
-    return model.clone(head=model.head.clone(map_size=map_size))
+def build_model(
+    config: Any, num_classes: int, crop_size: tuple[int, int] | None = None
+) -> Segmenter:
+    """The model of `named_network`, which see."""
+    return named_network(config, num_classes, crop_size).build()
 
 
 def _trace(model: Segmenter) -> None:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.segmenter import init_variables
-from ema_jax.weights import check_shapes, load_torch
+from ema_jax.weights import Description, check_shapes, load_model
 from train.devices.mesh import replicated
 from train.user.errors import UserError
 
@@ -59,7 +59,14 @@ def misfit(config: ConfigDict, error: ValueError) -> UserError:
 
 
 def read_weights(path: str, option: str = "") -> dict[str, Any]:
-    """Variables of a file that `load_torch` reads.
+    """The variables of `read_model`, which see."""
+    return read_model(path, option)[1]
+
+
+def read_model(
+    path: str, option: str = ""
+) -> tuple[Description | None, dict[str, Any]]:
+    """What a file says of its network, if it does, and the variables of that.
 
     Args:
         path: the file.
@@ -69,7 +76,7 @@ def read_weights(path: str, option: str = "") -> dict[str, Any]:
         UserError: a file that cannot be read, or is not of a known family.
     """
     try:
-        return load_torch(path)
+        return load_model(path)
     except OSError as error:
         raise UserError(f"{option}{path}: cannot be read ({error.strerror})") from error
     except (ImportError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from textwrap import shorten
 from typing import Any
 
@@ -13,15 +14,17 @@ from ml_collections import ConfigDict
 
 from ema_jax import Predictor, Segmenter
 from ema_jax.classes import Classes, voc_palette
+from ema_jax.models import Network
 from ema_jax.segmenter import init_variables
-from ema_jax.weights import check_shapes
-from train.configuration.config import apply_override
+from ema_jax.weights import Description, check_shapes
+from ema_jax.weights.load import SAFETENSORS
+from train.configuration.config import apply_override, load_config
 from train.configuration.limits import check_limits
 from train.data import Dataset
 from train.devices.mesh import batch_sharding
 from train.devices.partition import configured_mesh
-from train.model.build import build_model, frozen_parameters
-from train.model.pretrained import count_classes, place_weights, read_weights
+from train.model.build import build_model, frozen_parameters, named_network
+from train.model.pretrained import count_classes, place_weights, read_model
 from train.update.optimizer import make_optimizer
 from train.update.state import TrainState, init_state, state_sharding
 from train.user.errors import UserError
@@ -62,12 +65,21 @@ def abstract_state(
 class Trained:
     """A trained network, what it was trained with, and where it is from."""
 
-    model: Segmenter
+    description: Description
     variables: dict[str, Any]
-    classes: Classes
     config: ConfigDict
     mesh: Mesh
     source: str
+
+    @cached_property
+    def model(self) -> Segmenter:
+        """The network itself."""
+        return self.description.network.build()
+
+    @property
+    def classes(self) -> Classes:
+        """That it tells apart."""
+        return self.description.classes
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raise a UserError unless the classes are those of a data set.
@@ -93,6 +105,7 @@ class Trained:
                 self.model,
                 self.variables,
                 self.classes,
+                self.description.preprocessing,
                 scales=evaluation.scales,
                 flip=evaluation.flip,
                 window=evaluation.window,
@@ -138,15 +151,17 @@ def load_trained(
     finally:
         checkpoints.close()
     source = f"{workdir}, step {step}"
-    model = build_model(config.model, len(classes.names), config.data.crop_size)
+    network = named_network(config.model, len(classes), config.data.crop_size)
+    trained = Trained(
+        Description(network, classes), state.variables, config, mesh, source
+    )
+    wanted = jax.eval_shape(lambda: init_variables(trained.model, seed=0))
     try:
-        check_shapes(
-            state.variables, jax.eval_shape(lambda: init_variables(model, seed=0))
-        )
+        check_shapes(state.variables, wanted)
     except ValueError as error:
         reason = shorten(str(error), 300)
         raise UserError(f"{source}: config.model does not fit: {reason}") from error
-    return Trained(model, state.variables, classes, config, mesh, source)
+    return trained
 
 
 def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
@@ -160,17 +175,45 @@ def _overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     return config
 
 
-def load_weights(config: ConfigDict, path: str) -> Trained:
-    """The network of a config, with the weights of a foreign file.
+def load_weights(
+    path: str, config: ConfigDict | None, overrides: Sequence[str], default: str
+) -> Trained:
+    """The network of a file of weights.
+
+    Args:
+        path: of the file.
+        config: that the weights fit; None where the file says its network.
+        overrides: `--config.section.field=value` each.
+        default: path of the config whose other sections are used then.
 
     Raises:
-        UserError: a file that cannot be read, or that holds another network.
+        UserError: a file that cannot be read, that does not say its network, or that
+            holds another one than the config.
     """
+    unexplained = UserError(
+        f"--weights={path} does not say how the network is built; "
+        "give --config too, such as configs/voc_r101.py"
+    )
+    if config is None and not path.endswith(SAFETENSORS):  # no other can say it
+        raise unexplained
+    description, variables = read_model(path, "--weights=")
+    if config is None:
+        if description is None:
+            raise unexplained
+        config = described_config(load_config(default), description.network)
+    config = _overridden(config, overrides)
     check_limits(config)
-    variables = read_weights(path, "--weights=")
     num_classes = count_classes(variables, path)
-    model = build_model(config.model, num_classes, config.data.crop_size)
+    network = named_network(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)
-    placed = place_weights(variables, model, mesh, path)
-    classes = Classes((), voc_palette(num_classes))
-    return Trained(model, placed, classes, config, mesh, path)
+    placed = place_weights(variables, network.build(), mesh, path)
+    if description is None:
+        description = Description(network, Classes((), voc_palette(num_classes)))
+    return Trained(description._replace(network=network), placed, config, mesh, path)
+
+
+def described_config(config: ConfigDict, network: Network) -> ConfigDict:
+    """A config with another network."""
+    config = config.copy_and_resolve_references().unlock()
+    config.model.update({"name": network.name, **network.options})
+    return config.lock()

@@ -1,0 +1,76 @@
+"""What is a picture, and what is told of anything else."""
+
+import numpy as np
+import pytest
+
+from ema_jax.pixels import as_images, as_pixels
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "uint16", "float16", "float64"])
+def test_bytes_in_any_type(dtype):
+    found = as_pixels(IMAGE.astype(dtype), "it")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, IMAGE)
+
+
+def test_fractions_are_rounded():
+    assert as_pixels([[[0.4, 99.6, 254.9]]], "it").tolist() == [[[0, 100, 255]]]
+
+
+def test_black_is_a_picture():
+    assert not as_pixels(np.zeros((2, 2, 3)), "it").any()
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [
+        (np.full((2, 2, 3), -0.5), "it holds values from -0.5 to -0.5; give RGB from"),
+        (np.full((2, 2, 3), 256), "it holds values from 256 to 256; give RGB from 0"),
+        (np.full((2, 2, 3), 0.7), "values from 0.7 to 0.7, which is black; .* by 255"),
+        (
+            np.full((2, 2, 3), np.nan),
+            "it holds NaN or infinity; give RGB from 0",
+        ),
+        (np.full((2, 2, 3), np.inf), "it holds NaN or infinity"),
+        (np.zeros((2, 2, 3), bool), "it has type bool; give uint8"),
+        (np.zeros((2, 2, 3), complex), "it has type complex128; give uint8"),
+        (np.full((2, 2, 3), "a"), "it has type <U1; give uint8"),
+        (None, r"it has shape \(\); give \(H, W, 3\)"),
+        (np.zeros((5, 7, 4)), r"it has shape \(5, 7, 4\); drop its fourth channel"),
+        (np.zeros((3, 5, 7)), r"it has shape \(3, 5, 7\); its channels come first"),
+        (np.zeros((5, 7)), r"it has shape \(5, 7\); it is grey: give \(H, W, 3\)"),
+        (np.zeros((5, 7, 2)), r"it has shape \(5, 7, 2\); give \(H, W, 3\)"),
+        (np.zeros((0, 7, 3)), r"it has shape \(0, 7, 3\); give at least one pixel"),
+    ],
+)
+def test_what_is_no_picture(image, wanted):
+    with pytest.raises(ValueError, match=wanted) as error:
+        as_pixels(image, "it")
+    assert "\n" not in str(error.value)
+
+
+def test_one_picture_or_several():
+    other = IMAGE[:2]
+    for images, wanted, single in (
+        (IMAGE, [IMAGE], True),
+        ([IMAGE], [IMAGE], False),
+        ((IMAGE, other), [IMAGE, other], False),
+        (np.stack([IMAGE, IMAGE]), [IMAGE, IMAGE], False),
+    ):
+        found, alone = as_images(images)
+        assert alone == single
+        for actual, expected in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("images", [[], (), np.zeros((0, 5, 7, 3), np.uint8)])
+def test_no_picture(images):
+    with pytest.raises(ValueError, match="images is empty; give at least one image"):
+        as_images(images)
+
+
+def test_the_bad_one_of_several_is_named():
+    with pytest.raises(ValueError, match=r"images\[1\] has shape \(5, 7\)"):
+        as_images([IMAGE, IMAGE[..., 0]])
