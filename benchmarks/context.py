@@ -22,7 +22,6 @@ from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
 from ema_jax.preprocessing import IMAGENET
 from train.data import Dataset, open_dataset
-from train.evaluation.validation import Validation
 from train.user.errors import UserError
 from train.workdir.restore import Trained, load_trained
 
@@ -60,7 +59,7 @@ def addition(trained: Trained, images: list[np.ndarray]) -> float:
 
 def scores(trained: Trained, model: Segmenter, dataset: Dataset) -> float:
     """Val mIoU of a model with the trained variables, in percent."""
-    validation = Validation(trained.config, dataset, model, trained.mesh)
+    validation = trained.validation(dataset, trained.config.data.val_split, model)
     return 100 * validation.scores(trained.variables).mean_iou
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ema_jax import MODELS, Segmenter
 from ema_jax.canvas import plan
 from ema_jax.inference import Inference
-from train.devices.mesh import batch_sharding, make_mesh
+from train.devices.mesh import make_mesh
 from train.evaluation.evaluate import evaluate
 
 NUM_CLASSES = 21
@@ -55,7 +55,7 @@ def run(
     sizes = np.array([example["label"].shape for example in examples])
     start = time.perf_counter()
     confusion = evaluate(
-        Inference(model, sharding=batch_sharding(mesh)),
+        Inference(model, sharding=mesh.batch),
         variables,
         examples,
         sizes,

@@ -17,14 +17,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ema_jax import MODELS, Segmenter
 from ema_jax.canvas import place, round_up, split_rows
 from train.aot.collectives import collectives, tally
-from train.devices.mesh import batch_sharding, make_mesh, replicated
+from train.devices.mesh import DeviceMesh, make_mesh
 from train.devices.partition import abstract_batch
 from train.update.objective import forward
 from train.update.optimizer import poly_schedule, sgd
@@ -35,12 +34,12 @@ OPTIMIZER = sgd(poly_schedule(0.009, 30_000))
 
 
 def forward_program(
-    model: Segmenter, state: TrainState, image: np.ndarray, mesh: Mesh
+    model: Segmenter, state: TrainState, image: np.ndarray, mesh: DeviceMesh
 ) -> tuple[Any, tuple]:
     """A compiled forward pass in training, and its arguments on the mesh."""
     size = image.shape[:2]
     shape = canvas(model, size, mesh)
-    split, everywhere = batch_sharding(mesh), replicated(mesh)
+    split, everywhere = mesh.batch, mesh.everywhere
     mask = place(np.ones(size, bool), shape)[None] if shape != size else None
 
     def logits(variables: Any, images: Any, mask: Any) -> Any:
@@ -60,7 +59,7 @@ def forward_program(
 
 
 def update_program(
-    model: Segmenter, state: TrainState, size: tuple[int, int], mesh: Mesh
+    model: Segmenter, state: TrainState, size: tuple[int, int], mesh: DeviceMesh
 ) -> Any:
     """A compiled update from one image."""
     step: Any = make_train_step(model, OPTIMIZER, mesh, crop_rows=size[0])
@@ -68,7 +67,9 @@ def update_program(
     return step.lower(jax.eval_shape(lambda: state), batch).compile()
 
 
-def canvas(model: Segmenter, size: tuple[int, int], mesh: Mesh) -> tuple[int, int]:
+def canvas(
+    model: Segmenter, size: tuple[int, int], mesh: DeviceMesh
+) -> tuple[int, int]:
     """Height and width of the arrays that hold an image."""
     multiple = split_rows(model.backbone.output_stride, mesh.shape["space"])
     return round_up(size[0], multiple), size[1]

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
@@ -121,9 +121,12 @@ class Predictor:
         count = model.head.num_classes
         if classes is not None and len(classes) != count:
             raise ValueError(f"{len(classes)} classes do not fit the model's {count}")
+        everywhere = None
+        if sharding is not None:
+            everywhere = NamedSharding(sharding.mesh, PartitionSpec())
         check_count("batch_size", batch_size)
         _check_multiple(canvas_multiple, model.backbone.output_stride)
-        self.model, self.variables = model, variables
+        self.model, self.variables = model, jax.device_put(dict(variables), everywhere)
         self.classes = classes or Classes((), voc_palette(count))
         self.preprocessing = preprocessing
         self._batch_size, self._multiple = batch_size, canvas_multiple
@@ -266,18 +269,13 @@ class Predictor:
     ) -> Iterator[tuple[int, Prediction]]:
         """The predictions of the pictures of a batch, each at its own size."""
         labels, confidence = map(np.asarray, results)
-        for row, (index, image) in enumerate(zip(batch.indices, images, strict=True)):
+        palette = self.classes.palette
+        for row, image in enumerate(images):
             if image is not None:
-                height, width = image.shape[:2]
-                yield (
-                    index,
-                    Prediction(
-                        labels[row, :height, :width],
-                        confidence[row, :height, :width],
-                        self.classes.palette,
-                        lambda image=image: self._probabilities(image, batch.shape),  # type: ignore[misc]
-                    ),
-                )
+                here = row, slice(image.shape[0]), slice(image.shape[1])
+                ask = partial(self._probabilities, image, batch.shape)
+                found = Prediction(labels[here], confidence[here], palette, ask)
+                yield batch.indices[row], found
 
     def _probabilities(
         self, image: NDArray[np.uint8], shape: tuple[int, int]

@@ -21,6 +21,7 @@ from tests.micro import MICRO
 from tests.quick import kept_programs
 from train import commands
 from train.configuration.config import field_names
+from train.workdir import restore
 
 CONFIG = """
 from configs import shapes
@@ -719,13 +720,13 @@ def test_the_iterations_of_an_evaluation_can_be_set(workdir, monkeypatch):
     def scores(validation, variables):
         raise commands.UserError("enough")
 
-    class Watched(commands.Validation):
-        def __init__(self, config, dataset, model, mesh):
+    class Watched(restore.Validation):
+        def __init__(self, split, model, *others):
             seen.append(model.head.context.eval_iters)
-            super().__init__(config, dataset, model, mesh)
+            super().__init__(split, model, *others)
 
     Watched.scores = scores
-    monkeypatch.setattr(commands, "Validation", Watched)
+    monkeypatch.setattr(restore, "Validation", Watched)
     command = ["evaluate", f"--workdir={workdir}"]
     assert main.main(command) == 2
     assert main.main([*command, "--config.model.eval_iters=7"]) == 2

@@ -12,7 +12,6 @@ from train.data import open_dataset
 from train.devices.mesh import make_mesh
 from train.evaluation.metrics import table
 from train.evaluation.predict import predict
-from train.evaluation.validation import Validation
 from train.model.convert import backbone_of, save_weights
 from train.model.pretrained import read_model
 from train.training.loop import train
@@ -45,17 +44,14 @@ def load(
 
 def run_evaluate(trained: Trained, split: str | None) -> None:
     """Print the scores of a trained network."""
-    config = trained.config.copy_and_resolve_references().unlock()
-    if split is not None:
-        config.data.val_split = split
-    dataset = open_dataset(
-        config.data.name, root=config.data.root, data_dir=config.data.data_dir
-    )
+    data = trained.config.data
+    split = split or data.val_split
+    dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
     trained.check_classes(dataset)
-    validation = Validation(config, dataset, trained.model, trained.mesh)
-    result = table(validation.scores(trained.variables), dataset.class_names)
+    scores = trained.validation(dataset, split).scores(trained.variables)
+    result = table(scores, dataset.class_names)
     if jax.process_index() == 0:
-        print(f"{trained.source}, split {config.data.val_split}\n{result}")
+        print(f"{trained.source}, split {split}\n{result}")
 
 
 def run_predict(

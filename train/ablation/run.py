@@ -93,10 +93,10 @@ def evaluations(
     if not eval_iters:
         scores = scores or training.validation.scores(state.variables)
         return [as_json(scores, names)]
-    config, dataset = training.config, training.dataset
-    sweep = IterationSweep(build_model(config.model, dataset.num_classes))
+    config, split = training.config, training.validation.split
+    sweep = IterationSweep(build_model(config.model, split.dataset.num_classes))
     validation = Validation(
-        config, dataset, cast(Segmenter, sweep), configured_mesh(config)
+        split, cast(Segmenter, sweep), configured_mesh(config), config.evaluation
     )
     return [
         {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from train.aot.chips import find_chip
@@ -17,7 +16,7 @@ from train.aot.compile import DoesNotFitError, compile_step, slice_devices
 from train.aot.report import measured, show
 from train.configuration.config import load_config
 from train.configuration.limits import check_limits
-from train.devices.mesh import make_mesh
+from train.devices.mesh import DeviceMesh, make_mesh
 from train.profile.output import whole
 from train.profile.table import Value
 from train.user.errors import UserError
@@ -80,7 +79,7 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
 
 
 def describe(
-    name: str, topology: str, config: ConfigDict, classes: int, mesh: Mesh
+    name: str, topology: str, config: ConfigDict, classes: int, mesh: DeviceMesh
 ) -> str:
     """What is compiled, and by which versions."""
     height, width = config.data.crop_size
@@ -100,7 +99,7 @@ def _libtpu_version() -> str:
         return "of unknown version"
 
 
-def _with_batch(config: ConfigDict, per_chip: int, mesh: Mesh) -> ConfigDict:
+def _with_batch(config: ConfigDict, per_chip: int, mesh: DeviceMesh) -> ConfigDict:
     config = config.copy_and_resolve_references().unlock()
     config.batch_size = per_chip * mesh.shape["data"]
     return config.lock()

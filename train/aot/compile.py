@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import Mesh
 from jax.stages import Compiled
 from ml_collections import ConfigDict
 
 from train.devices.memory import exhausted
+from train.devices.mesh import DeviceMesh
 from train.devices.partition import (
     abstract_batch,
     check_batch,
@@ -71,7 +71,7 @@ def slice_devices(topology: str) -> Sequence[jax.Device]:
     return sorted(found, key=lambda device: (device.process_index, device.id))
 
 
-def compile_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> Compiled:
+def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Compiled:
     """Compile the training step of a config, from shapes alone.
 
     Args:

@@ -1,1 +1,1 @@
-"""A config file and its overrides go in; a locked, usable one comes out."""
+"""From a config file and its overrides to a config that can be used."""

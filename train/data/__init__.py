@@ -1,4 +1,4 @@
-"""Data sets by name.
+"""From the name of a data set to its decoded examples.
 
 >>> from train.data import open_dataset
 >>> dataset = open_dataset("shapes", root=None, data_dir=None)  # doctest: +SKIP

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import grain
 import numpy as np
 
-from ema_jax.canvas import CanvasBatch, place, stack
+from ema_jax.canvas import CanvasBatch, place, plan, stack
 from train.data.access import IGNORE_LABEL, Batch, RandomAccess
 
 
@@ -28,20 +28,29 @@ def fill_canvas(examples: Sequence[dict], shape: tuple[int, int]) -> Batch:
 
 def canvas_batches(
     source: RandomAccess,
-    batches: Sequence[CanvasBatch],
+    sizes: np.ndarray,
+    multiple: int,
+    batch_size: int,
+    row_multiple: int = 1,
     *,
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 2,
-) -> Iterator[Batch]:
-    """Load the planned batches; each process its consecutive share of every batch."""
+) -> Iterator[tuple[CanvasBatch, Batch]]:
+    """Load the batches of `plan`; each process its consecutive share of every one.
 
-    def load(batch: CanvasBatch) -> Batch:
+    Yields:
+        The plan of a batch, and the rows of this process.
+    """
+
+    def load(batch: CanvasBatch) -> tuple[CanvasBatch, Batch]:
         count = len(batch.indices) // process_count
         start = process_index * count
         indices = batch.indices[start : start + count]
-        return fill_canvas([source[i] if i >= 0 else {} for i in indices], batch.shape)
+        examples = [source[i] if i >= 0 else {} for i in indices]
+        return batch, fill_canvas(examples, batch.shape)
 
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2)
-    dataset = grain.MapDataset.source(list(batches)).map(load)
+    batches = plan(sizes, multiple, batch_size, row_multiple)
+    dataset = grain.MapDataset.source(batches).map(load)
     return iter(dataset.to_iter_dataset(options))

@@ -3,9 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from train.data.access import DamagedRecordError, RandomAccess
+from train.data.dataset import Dataset
 from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
@@ -69,3 +72,34 @@ def tolerant(
 ) -> RandomAccess:
     """The source that `config.data.corrupt` asks for: "stop" (as it is), or "skip"."""
     return Tolerant(source, max_corrupt, instead) if corrupt == "skip" else source
+
+
+class Split(NamedTuple):
+    """A split whose images are seen whole.
+
+    Attributes:
+        dataset: of which it is one.
+        source: its examples.
+        sizes: their heights and widths (n, 2).
+    """
+
+    dataset: Dataset
+    source: RandomAccess
+    sizes: np.ndarray
+
+
+def evaluated_split(
+    dataset: Dataset, name: str, corrupt: str = "stop", max_corrupt: int = 0
+) -> Split:
+    """A split to evaluate: of a damaged record that is passed over no pixel counts."""
+    sizes = dataset.sizes(name)
+
+    def blank(index: int) -> dict[str, np.ndarray]:
+        height, width = sizes[index]
+        return {
+            "image": np.zeros((height, width, 3), np.uint8),
+            "label": np.full((height, width), dataset.ignore_label, np.uint8),
+        }
+
+    source = tolerant(dataset.source(name), corrupt, max_corrupt, blank)
+    return Split(dataset, source, sizes)

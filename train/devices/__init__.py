@@ -1,1 +1,1 @@
-"""Devices, and processes that work together: arrays are placed on them here."""
+"""From devices, and processes that work together, to where each array lies."""

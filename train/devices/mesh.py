@@ -1,7 +1,7 @@
-"""The device mesh, and where arrays live on it."""
+"""The devices that work together, and how arrays lie on them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -10,11 +10,43 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from train.user.errors import UserError
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None, *, space: int = 1) -> Mesh:
-    """Devices along two axes, `data` and `space`; by default all of all processes.
+@dataclass(frozen=True)
+class DeviceMesh:
+    """Devices along two axes, and how arrays lie on them; made once by `make_mesh`.
 
-    Images are split over `data`, and the rows of each image over `space`, whose devices
-    belong to one process.
+    Attributes:
+        mesh: images are split over its axis `data`, and the rows of each image over
+            `space`, whose devices belong to one process.
+        batch: an array whose first axis is split over `data`, the second over `space`.
+        images: one whose first axis is split over `data`: whole images.
+        everywhere: one that every device has.
+    """
+
+    mesh: Mesh
+    batch: NamedSharding
+    images: NamedSharding
+    everywhere: NamedSharding
+
+    @property
+    def shape(self) -> Mapping[str, int]:
+        """Devices along each axis."""
+        return self.mesh.shape
+
+    @property
+    def size(self) -> int:
+        """How many devices there are."""
+        return self.mesh.size
+
+    @property
+    def devices(self) -> np.ndarray:
+        """All of them, (data, space)."""
+        return self.mesh.devices
+
+
+def make_mesh(
+    devices: Sequence[jax.Device] | None = None, *, space: int = 1
+) -> DeviceMesh:
+    """Devices along `data` and `space`; by default all of all processes.
 
     Raises:
         UserError: `space` does not divide the devices of a process.
@@ -28,46 +60,19 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, space: int = 1) ->
             f"config.mesh.space={space} does not divide the {local} devices of a "
             f"process; give one of {divisors}"
         )
-    return Mesh(np.array(devices).reshape(-1, space), ("data", "space"))
+    mesh = Mesh(np.array(devices).reshape(-1, space), ("data", "space"))
+    axes = ("data", "space") if space > 1 else ("data",)
+    return DeviceMesh(
+        mesh,
+        batch=NamedSharding(mesh, PartitionSpec(*axes)),
+        images=NamedSharding(mesh, PartitionSpec("data")),
+        everywhere=NamedSharding(mesh, PartitionSpec()),
+    )
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The same array on every device."""
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis split over `data`, the second over `space`."""
-    if mesh.shape["space"] == 1:
-        return image_sharding(mesh)
-    return NamedSharding(mesh, PartitionSpec("data", "space"))
-
-
-def image_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis split over `data`: whole images."""
-    return NamedSharding(mesh, PartitionSpec("data"))
-
-
-def split_largest(shapes: Any, mesh: Mesh) -> Any:
-    """Shardings of a tree: each array split over `data` along its largest axis.
-
-    That is the largest of those which the devices divide; an array with none is
-    replicated.
-    """
-    devices = mesh.shape["data"]
-
-    def split(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
-        sides = [side if side % devices == 0 else 0 for side in leaf.shape]
-        if not any(sides):
-            return replicated(mesh)
-        spec: list[str | None] = [None] * len(sides)
-        spec[sides.index(max(sides))] = "data"
-        return NamedSharding(mesh, PartitionSpec(*spec))
-
-    return jax.tree.map(split, shapes)
-
-
-def check_batch_size(batch_size: int, mesh: Mesh, field: str, pieces: int = 1) -> None:
+def check_batch_size(
+    batch_size: int, mesh: DeviceMesh, field: str, pieces: int = 1
+) -> None:
     """Raise a UserError unless the devices of `data` divide each piece of the batch."""
     devices = mesh.shape["data"]
     parts = devices * pieces

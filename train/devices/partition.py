@@ -6,16 +6,16 @@ from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.canvas import round_up, split_rows
-from train.devices.mesh import Mesh, check_batch_size, make_mesh
+from train.devices.mesh import DeviceMesh, check_batch_size, make_mesh
 from train.user.errors import UserError
 
 
-def configured_mesh(config: ConfigDict) -> Mesh:
+def configured_mesh(config: ConfigDict) -> DeviceMesh:
     """The mesh of `config.mesh`, which the config of an old checkpoint may lack."""
     return make_mesh(space=config.mesh.space if "mesh" in config else 1)
 
 
-def check_batch(config: ConfigDict, mesh: Mesh) -> None:
+def check_batch(config: ConfigDict, mesh: DeviceMesh) -> None:
     """Raise a UserError unless pieces, devices and groups divide the batch."""
     pieces, groups = config.optimizer.accumulation, config.optimizer.norm_groups
     check_batch_size(config.batch_size, mesh, "config.batch_size", pieces)
@@ -30,6 +30,19 @@ def check_batch(config: ConfigDict, mesh: Mesh) -> None:
             f"config.optimizer.norm_groups={groups} takes the mean of each group's "
             "bases, which config.model.renormalize_average=True cannot keep at length "
             "one; set one of them only"
+        )
+
+
+def check_evaluation(
+    evaluation: ConfigDict, model: Segmenter, mesh: DeviceMesh
+) -> None:
+    """Raise a UserError unless devices divide the batch, the stride the canvases."""
+    check_batch_size(evaluation.batch_size, mesh, "config.evaluation.batch_size")
+    multiple, stride = evaluation.canvas_multiple, model.backbone.output_stride
+    if multiple < 1 or multiple % stride:
+        raise UserError(
+            f"config.evaluation.canvas_multiple={multiple} is not a multiple of the "
+            f"output stride, {stride}"
         )
 
 
@@ -50,7 +63,9 @@ def check_pooling(config: ConfigDict, model: Segmenter) -> None:
         )
 
 
-def crop_canvas(config: ConfigDict, model: Segmenter, mesh: Mesh) -> tuple[int, int]:
+def crop_canvas(
+    config: ConfigDict, model: Segmenter, mesh: DeviceMesh
+) -> tuple[int, int]:
     """Height and width of the arrays that hold the crops, whose rows devices divide.
 
     Raises:

@@ -1,1 +1,1 @@
-"""A network and images go in; masks, scores and pictures come out."""
+"""From a network and images to masks, scores and pictures."""

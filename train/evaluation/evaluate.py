@@ -1,25 +1,28 @@
 """Evaluation of whole images: predictions, and their scores over a set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ema_jax import Segmenter
-from ema_jax.canvas import CanvasBatch, plan
+from ema_jax import Preprocessing, Segmenter
+from ema_jax.canvas import CanvasBatch
 from ema_jax.inference import Inference
+from ema_jax.preprocessing import IMAGENET
 from train.data.access import Batch, RandomAccess
 from train.data.canvas import canvas_batches
-from train.devices.mesh import batch_sharding, image_sharding, replicated, to_devices
+from train.devices.mesh import DeviceMesh, to_devices
 from train.evaluation.metrics import confusion_matrix
 from train.user.errors import UserError
 
 
 def configured_inference(
-    evaluation: ConfigDict, model: Segmenter, mesh: Mesh
+    evaluation: ConfigDict,
+    model: Segmenter,
+    mesh: DeviceMesh,
+    preprocessing: Preprocessing = IMAGENET,
 ) -> Inference:
     """How the section `config.evaluation` has a network see an image.
 
@@ -29,10 +32,11 @@ def configured_inference(
     try:
         return Inference(
             model,
+            preprocessing,
             scales=evaluation.scales,
             flip=evaluation.flip,
             window=evaluation.window,
-            sharding=batch_sharding(mesh),
+            sharding=mesh.batch,
         )
     except ValueError as error:
         raise UserError(f"config.evaluation.{error}") from error
@@ -42,25 +46,30 @@ def predict_batches(
     inference: Inference,
     variables: dict,
     source: RandomAccess,
-    batches: Sequence[CanvasBatch],
-    mesh: Mesh,
+    sizes: np.ndarray,
+    mesh: DeviceMesh,
+    *,
+    batch_size: int,
+    canvas_multiple: int,
     num_threads: int = 2,
 ) -> Iterator[tuple[CanvasBatch, Batch, Array]]:
-    """Predict the planned batches, all processes together.
+    """Predict images in batches that share a canvas, all processes together.
 
     Yields:
         The plan of the batch, the rows of this process, the global predictions.
     """
     loaded = canvas_batches(
         source,
-        batches,
+        sizes,
+        canvas_multiple,
+        batch_size,
+        inference.row_multiple,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         num_threads=num_threads,
     )
-    sharding = batch_sharding(mesh)
-    for batch, rows in zip(batches, loaded, strict=True):
-        inputs = to_devices({k: rows[k] for k in ("image", "mask")}, sharding)
+    for batch, rows in loaded:
+        inputs = to_devices({k: rows[k] for k in ("image", "mask")}, mesh.batch)
         yield batch, rows, inference.labels(variables, inputs["image"], inputs["mask"])
 
 
@@ -69,26 +78,23 @@ def evaluate(
     variables: dict,
     source: RandomAccess,
     sizes: np.ndarray,
-    mesh: Mesh,
+    mesh: DeviceMesh,
     *,
     num_classes: int,
-    batch_size: int,
-    canvas_multiple: int,
-    num_threads: int = 2,
     between: Callable[[], None] = lambda: None,
+    **batching: int,
 ) -> np.ndarray:
     """Confusion matrix of a whole set, int64 (num_classes, num_classes).
 
     Every image counts once, at its own size, whatever the number of processes.
-    `between` is called after each batch; what it raises ends the evaluation.
+    `between` is called after each batch; what it raises ends the evaluation. For the
+    other arguments see `predict_batches`.
     """
-    count = jax.jit(confusion_matrix, static_argnums=2, out_shardings=replicated(mesh))
+    count = jax.jit(confusion_matrix, static_argnums=2, out_shardings=mesh.everywhere)
     total = np.zeros((num_classes, num_classes), np.int64)
-    batches = plan(sizes, canvas_multiple, batch_size, inference.row_multiple)
-    for _, rows, predictions in predict_batches(
-        inference, variables, source, batches, mesh, num_threads
-    ):
-        labels = to_devices({"label": rows["label"]}, image_sharding(mesh))["label"]
+    found = predict_batches(inference, variables, source, sizes, mesh, **batching)
+    for _, rows, predictions in found:
+        labels = to_devices({"label": rows["label"]}, mesh.images)["label"]
         total += np.asarray(count(labels, predictions, num_classes), np.int64)
         between()
     return total
@@ -99,17 +105,15 @@ def predict_images(
     variables: dict,
     source: RandomAccess,
     sizes: np.ndarray,
-    mesh: Mesh,
-    *,
-    batch_size: int,
-    canvas_multiple: int,
+    mesh: DeviceMesh,
+    **batching: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Index and prediction (h, w) of each image, at its own size.
 
-    Each process yields the images whose rows it fed.
+    Each process yields the images whose rows it fed. For the arguments see
+    `predict_batches`.
     """
-    batches = plan(sizes, canvas_multiple, batch_size, inference.row_multiple)
-    found = predict_batches(inference, variables, source, batches, mesh)
+    found = predict_batches(inference, variables, source, sizes, mesh, **batching)
     for batch, rows, predictions in found:
         local = _local_rows(predictions)
         first = jax.process_index() * len(rows["mask"])

@@ -1,1 +1,1 @@
-"""The section `config.model` goes in; a network, and weights that fit it, come out."""
+"""From the section `config.model` to a network, and to weights that fit it."""

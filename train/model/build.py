@@ -5,8 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ema_jax import EMAU, MODELS, Segmenter
-from ema_jax.emau import FROZEN_BY_STOP
+from ema_jax import MODELS, Segmenter
 from ema_jax.heads import PSAHead
 from ema_jax.models import Network
 from ema_jax.networks import covering_map
@@ -74,11 +73,3 @@ def _trace(model: Segmenter) -> None:
         return model.init(jax.random.key(0), jnp.zeros((1, 65, 65, 3)), train=False)
 
     jax.eval_shape(init)
-
-
-def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:
-    """Paths of the parameters that get no gradient and must not decay."""
-    context = getattr(model.head, "context", None)
-    if isinstance(context, EMAU) and context.gradient == "stop":
-        return [("head", "context", name) for name in FROZEN_BY_STOP]
-    return []

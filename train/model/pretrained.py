@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.segmenter import init_variables
 from ema_jax.weights import Description, check_shapes, load_model
-from train.devices.mesh import replicated
+from train.devices.mesh import DeviceMesh
 from train.user.errors import UserError
 
 RANDOM = "random"
@@ -99,7 +98,7 @@ def count_classes(variables: Mapping[str, Any], path: str) -> int:
 
 
 def place_weights(
-    variables: Mapping[str, Any], model: Segmenter, mesh: Mesh, path: str
+    variables: Mapping[str, Any], model: Segmenter, mesh: DeviceMesh, path: str
 ) -> dict[str, Any]:
     """Foreign variables on the devices, once they are known to be the model's.
 
@@ -111,4 +110,4 @@ def place_weights(
         check_shapes(variables, wanted)
     except ValueError as error:
         raise UserError(f"--weights={path}: {error}") from error
-    return jax.device_put(dict(variables), replicated(mesh))
+    return jax.device_put(dict(variables), mesh.everywhere)

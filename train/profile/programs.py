@@ -15,10 +15,9 @@ from ema_jax import Segmenter
 from train.devices.memory import free_memory, peak_memory
 from train.devices.mesh import make_mesh
 from train.devices.partition import abstract_batch
-from train.model.build import frozen_parameters
 from train.profile.latency import Latency, interleaved, make_sampler
 from train.profile.table import Value
-from train.update.optimizer import poly_schedule, sgd
+from train.update.optimizer import frozen_parameters, poly_schedule, sgd
 from train.update.state import init_state
 from train.update.step import make_train_step
 from train.user.errors import UserError

@@ -1,1 +1,1 @@
-"""A config goes in; a trained network and its report lie in a workdir."""
+"""From a config to a trained network and its report, in a workdir."""

@@ -18,13 +18,14 @@ from train.configuration.limits import check_limits
 from train.data import RandomAccess, open_dataset
 from train.data.access import IGNORE_LABEL, Batch
 from train.data.augment import augment
-from train.data.corrupt import tolerant
+from train.data.corrupt import evaluated_split, tolerant
 from train.data.pipeline import train_batches
 from train.devices.distributed import compile_together, meet
 from train.devices.memory import compile_to_fit
-from train.devices.mesh import batch_sharding, to_devices
+from train.devices.mesh import to_devices
 from train.devices.partition import (
     check_batch,
+    check_evaluation,
     check_pooling,
     configured_mesh,
     crop_canvas,
@@ -76,21 +77,21 @@ class Training:
         check_limits(config)
         mesh = configured_mesh(config)
         check_batch(config, mesh)
-        self.sharding = batch_sharding(mesh)
+        self.sharding = mesh.batch
         self.dataset = open_dataset(
             config.data.name, root=config.data.root, data_dir=config.data.data_dir
         )
         meet("the data is prepared")
-        self.source = tolerant(
-            self.dataset.source(config.data.train_split),
-            config.data.corrupt,
-            config.data.max_corrupt,
-        )
+        tolerance = config.data.corrupt, config.data.max_corrupt
+        train_source = self.dataset.source(config.data.train_split)
+        self.source = tolerant(train_source, *tolerance)
+        val_split = evaluated_split(self.dataset, config.data.val_split, *tolerance)
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
         model, optimizer = build(config, self.dataset.num_classes)
         check_pooling(config, model)
+        check_evaluation(config.evaluation, model, mesh)
         self.canvas = crop_canvas(config, model, mesh)
-        self.validation = Validation(config, self.dataset, model, mesh)
+        self.validation = Validation(val_split, model, mesh, config.evaluation)
         self.checkpoints = Checkpoints(
             workdir,
             keep_last=config.checkpoint.keep_last,

@@ -1,1 +1,1 @@
-"""A state and a batch go in; the next state and its figures come out."""
+"""From a state and a batch to the next state and its figures."""

@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from train.devices.mesh import batch_sharding
+from train.devices.mesh import DeviceMesh
 from train.update.objective import Objective, Seen
 
 
@@ -18,7 +18,7 @@ def value_and_mean_gradient(
     batch: dict[str, Array],
     key: Array,
     pieces: int,
-    mesh: Mesh,
+    mesh: DeviceMesh,
 ) -> tuple[tuple[Array, Seen], Any]:
     """`jax.value_and_grad` of the mean of `objective` over the pieces of the batch.
 
@@ -43,10 +43,12 @@ def value_and_mean_gradient(
     return (loss / pieces, Seen(stats, confusion.sum(0))), gradients
 
 
-def split_batch(batch: dict[str, Array], pieces: int, mesh: Mesh) -> dict[str, Array]:
+def split_batch(
+    batch: dict[str, Array], pieces: int, mesh: DeviceMesh
+) -> dict[str, Array]:
     """Arrays (B, …) to (pieces, B/pieces, …), each device splitting what it holds."""
     devices = mesh.shape["data"]
-    place = NamedSharding(mesh, PartitionSpec(None, *batch_sharding(mesh).spec))
+    place = NamedSharding(mesh.mesh, PartitionSpec(None, *mesh.batch.spec))
 
     def split(x: Array) -> Array:
         x = x.reshape(devices, pieces, -1, *x.shape[1:]).swapaxes(0, 1)

@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from ema_jax.preprocessing import IMAGENET
-from train.devices.mesh import batch_sharding
+from train.devices.mesh import DeviceMesh
 from train.evaluation.metrics import confusion_matrix
 from train.update.losses import PixelMean, segmentation_loss
 
@@ -29,7 +29,7 @@ Objective = Callable[[Any, Any, dict[str, Array], Array], tuple[Array, Seen]]
 
 def make_objective(
     model: nn.Module,
-    mesh: Mesh,
+    mesh: DeviceMesh,
     *,
     auxiliary_weight: float = 0.4,
     pixel_mean: PixelMean = "all",
@@ -131,7 +131,7 @@ def _canvas(images: Array, rows: int) -> Array:
     )
 
 
-def _confusion(logits: Array, labels: Array, mesh: Mesh) -> Array:
+def _confusion(logits: Array, labels: Array, mesh: DeviceMesh) -> Array:
     """Confusion matrix of the batch; each device counts its own pixels."""
 
     def count(logits: Array, labels: Array) -> Array:
@@ -139,7 +139,7 @@ def _confusion(logits: Array, labels: Array, mesh: Mesh) -> Array:
         counts = confusion_matrix(labels, predictions, logits.shape[-1])
         return jax.lax.psum(counts, tuple(place))
 
-    place = batch_sharding(mesh).spec
+    place = mesh.batch.spec
     return jax.shard_map(
-        count, mesh=mesh, in_specs=(place, place), out_specs=PartitionSpec()
+        count, mesh=mesh.mesh, in_specs=(place, place), out_specs=PartitionSpec()
     )(jax.lax.stop_gradient(logits), labels)

@@ -6,6 +6,9 @@ from typing import Any
 import jax
 import optax
 
+from ema_jax import EMAU, Segmenter
+from ema_jax.emau import FROZEN_BY_STOP
+
 Params = Any
 
 
@@ -89,8 +92,16 @@ def sgd(
     return optax.partition(groups, labels)
 
 
+def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:
+    """Paths of the parameters that get no gradient and must not decay."""
+    context = getattr(model.head, "context", None)
+    if isinstance(context, EMAU) and context.gradient == "stop":
+        return [("head", "context", name) for name in FROZEN_BY_STOP]
+    return []
+
+
 def make_optimizer(
-    config: Any, num_steps: int, frozen: Sequence[tuple[str, ...]]
+    config: Any, num_steps: int, model: Segmenter
 ) -> optax.GradientTransformation:
     """The optimiser of `config.optimizer` for a training of `num_steps`."""
     schedule = make_schedule(config, num_steps)
@@ -99,7 +110,7 @@ def make_optimizer(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         bias_rate=config.bias_rate,
-        frozen=frozen,
+        frozen=frozen_parameters(model),
     )
 
 

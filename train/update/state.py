@@ -8,10 +8,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ema_jax.segmenter import init_variables
-from train.devices.mesh import replicated, split_largest
+from train.devices.mesh import DeviceMesh
 
 
 @flax.struct.dataclass
@@ -41,13 +41,34 @@ class TrainState:
         return chosen.replace(step=self.step)
 
 
-def state_sharding(shapes: TrainState, mesh: Mesh, *, shard_optimizer: bool) -> Any:
+def split_largest(shapes: Any, mesh: DeviceMesh) -> Any:
+    """Shardings of a tree: each array split over `data` along its largest axis.
+
+    That is the largest of those which the devices divide; an array with none is
+    everywhere.
+    """
+    devices = mesh.shape["data"]
+
+    def split(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+        sides = [side if side % devices == 0 else 0 for side in leaf.shape]
+        if not any(sides):
+            return mesh.everywhere
+        spec: list[str | None] = [None] * len(sides)
+        spec[sides.index(max(sides))] = "data"
+        return NamedSharding(mesh.mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(split, shapes)
+
+
+def state_sharding(
+    shapes: TrainState, mesh: DeviceMesh, *, shard_optimizer: bool
+) -> Any:
     """Where each array of a state lives: on every device.
 
     With `shard_optimizer` each device keeps its part of the optimiser's state, and
     makes that part of the update.
     """
-    placed = jax.tree.map(lambda _: replicated(mesh), shapes)
+    placed = jax.tree.map(lambda _: mesh.everywhere, shapes)
     if not shard_optimizer:
         return placed
     return placed.replace(opt_state=split_largest(shapes.opt_state, mesh))

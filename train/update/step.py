@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from train.devices.mesh import batch_sharding, replicated
+from train.devices.mesh import DeviceMesh
 from train.update.accumulation import value_and_mean_gradient
 from train.update.objective import Objective, make_objective
 from train.update.state import TrainState, all_finite
@@ -35,7 +34,7 @@ TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, StepMetri
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
+    mesh: DeviceMesh,
     *,
     accumulation: int = 1,
     skip_non_finite: bool = False,
@@ -83,11 +82,11 @@ def make_train_step(
             after = after.unless(skipped, state)
         return after, StepMetrics(loss, norm, seen.confusion, jnp.asarray(skipped))
 
-    everywhere = replicated(mesh)
+    everywhere = mesh.everywhere
     held = everywhere if placed is None else placed
     return jax.jit(
         train_step,
-        in_shardings=(held, batch_sharding(mesh)),
+        in_shardings=(held, mesh.batch),
         out_shardings=(held, everywhere),
         donate_argnums=0,
     )
@@ -97,7 +96,7 @@ def configured_step(
     config: ConfigDict,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
+    mesh: DeviceMesh,
     state: TrainState,
 ) -> TrainStep:
     """The training step of a config, for states that are placed as this one."""

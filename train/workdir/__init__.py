@@ -1,1 +1,1 @@
-"""States go to disk, and come back whole: one folder, one training."""
+"""From a state to files of a workdir, and back whole: one folder, one training."""

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import optax
 from etils import epath
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from ema_jax import Predictor, Segmenter
@@ -21,9 +21,11 @@ from ema_jax.weights.load import SAFETENSORS
 from train.configuration.config import apply_override, load_config
 from train.configuration.limits import check_limits
 from train.data import Dataset
-from train.devices.mesh import batch_sharding
-from train.devices.partition import configured_mesh
-from train.model.build import build_model, frozen_parameters, named_network
+from train.data.corrupt import evaluated_split
+from train.devices.mesh import DeviceMesh
+from train.devices.partition import check_evaluation, configured_mesh
+from train.evaluation.validation import Validation
+from train.model.build import build_model, named_network
 from train.model.pretrained import count_classes, place_weights, read_model
 from train.update.optimizer import make_optimizer
 from train.update.state import TrainState, init_state, state_sharding
@@ -36,16 +38,13 @@ def build(
 ) -> tuple[Segmenter, optax.GradientTransformation]:
     """The model and the optimiser of a config."""
     model = build_model(config.model, num_classes, config.data.crop_size)
-    optimizer = make_optimizer(
-        config.optimizer, config.num_steps, frozen_parameters(model)
-    )
-    return model, optimizer
+    return model, make_optimizer(config.optimizer, config.num_steps, model)
 
 
 def abstract_state(
     model: Segmenter,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
+    mesh: DeviceMesh,
     *,
     shard_optimizer: bool = False,
 ) -> TrainState:
@@ -68,7 +67,7 @@ class Trained:
     description: Description
     variables: dict[str, Any]
     config: ConfigDict
-    mesh: Mesh
+    mesh: DeviceMesh
     source: str
 
     @cached_property
@@ -97,6 +96,18 @@ class Trained:
                 f"({', '.join(dataset.class_names)})"
             )
 
+    def validation(
+        self, dataset: Dataset, split: str, model: Segmenter | None = None
+    ) -> Validation:
+        """A split of a data set under the network, or under another in its place."""
+        model, evaluation = model or self.model, self.config.evaluation
+        check_evaluation(evaluation, model, self.mesh)
+        data = self.config.data  # which may be older than a field
+        tolerance = data.get("corrupt", "stop"), data.get("max_corrupt", 0)
+        images = evaluated_split(dataset, split, *tolerance)
+        preprocessing = self.description.preprocessing
+        return Validation(images, model, self.mesh, evaluation, preprocessing)
+
     def predictor(self) -> Predictor:
         """The network that takes pictures, a picture for each device at a time."""
         evaluation = self.config.evaluation
@@ -111,7 +122,7 @@ class Trained:
                 window=evaluation.window,
                 batch_size=self.mesh.shape["data"],
                 canvas_multiple=evaluation.canvas_multiple,
-                sharding=batch_sharding(self.mesh),
+                sharding=self.mesh.batch,
             )
         except ValueError as error:
             raise UserError(f"config.evaluation.{error}") from error
@@ -121,7 +132,7 @@ def load_trained(
     workdir: str,
     which: str = "best",
     overrides: Sequence[str] = (),
-    mesh: Mesh | None = None,
+    mesh: DeviceMesh | None = None,
 ) -> Trained:
     """The network of a workdir's checkpoint: "best", "last" or a step.
 

@@ -7,13 +7,12 @@ from collections.abc import Callable
 import jax
 import optax
 from flax.traverse_util import flatten_dict
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.classes import Classes
 from ema_jax.weights import fit_variables
-from train.devices.mesh import replicated
+from train.devices.mesh import DeviceMesh
 from train.model.build import ONLY_AT_START
 from train.model.pretrained import given_weights, misfit
 from train.update.state import TrainState, init_state
@@ -33,7 +32,7 @@ def init_or_restore(
     classes: Classes,
     model: Segmenter,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
+    mesh: DeviceMesh,
 ) -> tuple[TrainState, int]:
     """The state to go on from, and the next batch to train on.
 
@@ -69,7 +68,7 @@ def init_or_restore(
 
 
 def start_from(
-    config: ConfigDict, init: Callable[[], TrainState], mesh: Mesh
+    config: ConfigDict, init: Callable[[], TrainState], mesh: DeviceMesh
 ) -> TrainState:
     """A fresh state, with the weights that `config.model.pretrained` names.
 
@@ -90,7 +89,7 @@ def start_from(
         )
     except ValueError as error:
         raise misfit(config.model, error) from error
-    variables = jax.device_put(variables, replicated(mesh))
+    variables = jax.device_put(variables, mesh.everywhere)
     return dataclasses.replace(
         state, params=variables["params"], batch_stats=variables["batch_stats"]
     )

@@ -144,7 +144,7 @@ def test_a_real_program():
     split = PartitionSpec(axis)
     program = jax.shard_map(
         exchange,
-        mesh=mesh,
+        mesh=mesh.mesh,
         in_specs=split,
         out_specs=(everywhere, everywhere, split, split, split),
         check_vma=False,

@@ -91,16 +91,15 @@ def test_a_filled_canvas_pixel_by_pixel(examples):
 
 @pytest.mark.parametrize("process_count", [2, 4])
 def test_processes_share_every_batch_in_order(examples, sizes, process_count):
-    batches = plan(sizes, 16, 4)
-    alone = list(canvas_batches(examples, batches))
-    shares = [
-        list(
-            canvas_batches(
-                examples, batches, process_index=index, process_count=process_count
-            )
+    alone = [rows for _, rows in canvas_batches(examples, sizes, 16, 4)]
+    shares = []
+    for index in range(process_count):
+        loaded = canvas_batches(
+            examples, sizes, 16, 4, process_index=index, process_count=process_count
         )
-        for index in range(process_count)
-    ]
+        planned, rows = zip(*loaded, strict=True)
+        assert list(planned) == plan(sizes, 16, 4)
+        shares.append(rows)
     for whole, *parts in zip(alone, *shares, strict=True):
         for name in whole:
             together = np.concatenate([part[name] for part in parts])
@@ -109,7 +108,10 @@ def test_processes_share_every_batch_in_order(examples, sizes, process_count):
 
 def test_the_threads_do_not_change_the_order(examples, sizes):
     batches = plan(sizes, 16, 4)
-    loaded = [list(canvas_batches(examples, batches, num_threads=n)) for n in (0, 1, 5)]
+    loaded = [
+        [rows for _, rows in canvas_batches(examples, sizes, 16, 4, num_threads=n)]
+        for n in (0, 1, 5)
+    ]
     for planned, *same in zip(batches, *loaded, strict=True):
         wanted = fill_canvas(
             [examples[i] if i >= 0 else {} for i in planned.indices], planned.shape

@@ -4,13 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from train.devices.mesh import (
-    batch_sharding,
-    check_batch_size,
-    make_mesh,
-    replicated,
-    to_devices,
-)
+from train.devices.mesh import check_batch_size, make_mesh, to_devices
 from train.user.errors import UserError
 
 
@@ -24,7 +18,7 @@ def test_the_mesh_holds_every_device():
 def test_each_device_gets_consecutive_rows():
     mesh = make_mesh()
     rows = np.arange(16 * 3).reshape(16, 3)
-    placed = to_devices({"x": rows}, batch_sharding(mesh))["x"]
+    placed = to_devices({"x": rows}, mesh.batch)["x"]
     assert placed.shape == (16, 3)
     by_device = {shard.device: np.asarray(shard.data) for shard in placed.global_shards}
     for position, device in enumerate(mesh.devices.flat):
@@ -35,7 +29,7 @@ def test_each_device_gets_consecutive_rows():
 
 def test_replicated_arrays_are_whole_everywhere():
     mesh = make_mesh()
-    placed = jax.device_put(np.arange(5), replicated(mesh))
+    placed = jax.device_put(np.arange(5), mesh.everywhere)
     assert len(placed.global_shards) == 8
     for shard in placed.global_shards:
         np.testing.assert_array_equal(shard.data, np.arange(5))

@@ -12,7 +12,7 @@ from ema_jax.inference import Inference
 from tests.micro import MICRO
 from tests.quick import compiled, run
 from train.aot.collectives import collectives, tally
-from train.devices.mesh import batch_sharding, make_mesh, replicated, to_devices
+from train.devices.mesh import make_mesh, to_devices
 from train.evaluation.evaluate import evaluate
 from train.update.state import init_state
 from train.update.step import make_train_step
@@ -53,8 +53,8 @@ def fresh_state():
 def one_step(mesh, batch, **options):
     """State and metrics after one update, and the program."""
     step = make_train_step(MODEL, OPTIMIZER, mesh, **options)
-    state = jax.device_put(fresh_state(), replicated(mesh))
-    placed = to_devices(batch, batch_sharding(mesh))
+    state = jax.device_put(fresh_state(), mesh.everywhere)
+    placed = to_devices(batch, mesh.batch)
     program = compiled(step, state, placed)
     return *jax.device_get(program(state, placed)), program
 
@@ -127,9 +127,9 @@ def test_evaluation_counts_what_one_device_counts(one_device):
                     MODEL,
                     scales=(1.0, 0.75),
                     flip=True,
-                    sharding=batch_sharding(mesh),
+                    sharding=mesh.batch,
                 ),
-                jax.device_put(variables, replicated(mesh)),
+                jax.device_put(variables, mesh.everywhere),
                 examples,
                 sizes,
                 mesh,

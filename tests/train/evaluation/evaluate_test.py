@@ -9,7 +9,7 @@ from ema_jax.inference import Inference
 from ema_jax.preprocessing import IMAGENET
 from tests.golden import cases, seeded
 from tests.golden.rebuild import emanet, variables
-from train.devices.mesh import batch_sharding, make_mesh
+from train.devices.mesh import make_mesh
 from train.evaluation.evaluate import evaluate, predict_images
 
 MEAN, STD = np.array(IMAGENET.mean), np.array(IMAGENET.std)
@@ -67,7 +67,7 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
     model, weights = network
     mesh = make_mesh(jax.devices()[:num_devices])
     steps, batching = [], {"batch_size": 4, "canvas_multiple": MULTIPLE}
-    inference = Inference(model, sharding=batch_sharding(mesh))
+    inference = Inference(model, sharding=mesh.batch)
     labels = inference.labels
 
     def counting(variables, images, mask):

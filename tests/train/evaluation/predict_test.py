@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ema_jax import Prediction
-from train.evaluation.predict import ImageFiles, find_images, predict, read_image
+from ema_jax import MODELS, Prediction
+from train.evaluation.pictures import GAP
+from train.evaluation.predict import (
+    ImageFiles,
+    find_bases,
+    find_images,
+    predict,
+    read_image,
+)
 from train.user.errors import UserError
 
 KINDS = ("mask", "color", "overlay")
@@ -145,3 +152,49 @@ def test_the_confidence_is_a_grey_picture(tmp_path, predictor):
     with Image.open(tmp_path / "out/confidence/a.png") as written:
         assert written.mode == "L"
         np.testing.assert_array_equal(written, np.asarray(Image.open(path))[..., 0])
+
+
+def test_the_bases_that_are_asked_for(tmp_path, predictor):
+    """One line of maps for each, below the image, brightest where the line is."""
+    path = write_image(tmp_path / "a.png")
+    maps = np.zeros((3, 6, 9, 2), np.float32)
+    maps[1, 2, 3, 1] = maps[2, 4, 5, 0] = 0.5
+    asked = []
+    predictor.model = MODELS["emanet_tiny"]()
+    predictor.responsibilities = lambda image, bases: (
+        asked.append(bases(np.zeros((3, 1, 2, 16)))) or maps
+    )
+    predict(predictor, [str(path)], str(tmp_path / "out"), bases="7, 0")
+    assert asked == [[7, 0]]
+    with Image.open(tmp_path / "out/bases/a.png") as written:
+        panel = np.asarray(written).astype(int)
+    image = np.asarray(Image.open(path))
+    line, column = 6 + GAP, 9 + GAP
+    np.testing.assert_array_equal(panel[:6, :9], image)
+    yellow, blue = panel[line + 4, 2 * column + 5], panel[line, 0]
+    assert yellow[0] > 200 > yellow[2]
+    assert blue[2] > blue[0]
+    np.testing.assert_array_equal(panel[2 * line + 2, column + 3], yellow)
+    assert panel.shape == (3 * line, 3 * column, 3)
+
+
+def test_the_most_telling_bases_vary_most():
+    maps = np.zeros((2, 4, 4, 8))
+    maps[-1, :2, :, 5], maps[-1, 0, 0, 3], maps[-1, ..., 1] = 1, 1, 1
+    assert find_bases("telling", MODELS["emanet_tiny"]())(maps)[:2] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("bases", "model", "wanted"),
+    [
+        ("16", "emanet_tiny", "give 'telling', or numbers from 0 to 15 with commas"),
+        ("-1", "emanet_tiny", "numbers from 0 to 15"),
+        ("", "emanet_tiny", "numbers from 0 to 15"),
+        ("1;2", "emanet_tiny", "numbers from 0 to 15"),
+        ("telling", "psanet_tiny", "has no EM attention, but a PSAHead"),
+    ],
+)
+def test_bases_that_there_are_not(bases, model, wanted):
+    message = refused(find_bases, bases, MODELS[model]())
+    assert message.startswith(f"--bases={bases}: ")
+    assert wanted in message

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from configs import default
-from train.model.build import ONLY_AT_START, build_model, frozen_parameters
+from train.model.build import ONLY_AT_START, build_model
+from train.update.optimizer import frozen_parameters
 from train.user.errors import UserError
 
 EMAU_FIELDS = {

@@ -9,15 +9,9 @@ import pytest
 from tests.micro import MICRO
 from tests.quick import compiled, run
 from train.aot.collectives import collectives, tally
-from train.devices.mesh import (
-    batch_sharding,
-    make_mesh,
-    replicated,
-    split_largest,
-    to_devices,
-)
+from train.devices.mesh import make_mesh, to_devices
 from train.update.objective import forward, make_objective
-from train.update.state import init_state, state_sharding
+from train.update.state import init_state, split_largest, state_sharding
 from train.update.step import make_train_step
 
 CLASSES, SIZE, BATCH = 4, 33, 8
@@ -64,9 +58,9 @@ def gradient_of(state):
 def step_on(devices, state, batch, **options):
     mesh = make_mesh(jax.devices()[:devices])
     step = make_train_step(MODEL, OPTIMIZER, mesh, **options)
-    held = options.get("placed") or replicated(mesh)
+    held = options.get("placed") or mesh.everywhere
     state = jax.device_put(jax.tree.map(jnp.array, state), held)
-    placed = to_devices(batch, batch_sharding(mesh))
+    placed = to_devices(batch, mesh.batch)
     return compiled(step, state, placed)(state, placed)
 
 
@@ -132,10 +126,10 @@ def test_groups_on_their_own_devices_normalise_without_an_exchange(
         loss, seen = objective(params, stats, batch, jax.random.key(0))
         return loss, seen.confusion
 
-    everywhere = replicated(mesh)
+    everywhere = mesh.everywhere
     function = jax.jit(
         loss_and_confusion,
-        in_shardings=(everywhere, everywhere, batch_sharding(mesh)),
+        in_shardings=(everywhere, everywhere, mesh.batch),
         out_shardings=everywhere,
     )
     program = compiled(function, state.params, state.batch_stats, batch)

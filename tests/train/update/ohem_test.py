@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from train.devices.mesh import batch_sharding, make_mesh, to_devices
+from train.devices.mesh import make_mesh, to_devices
 from train.update.losses import hard_pixels, kth_largest, segmentation_loss
 from train.update.state import init_state
 from train.update.step import make_train_step
@@ -134,7 +134,7 @@ def test_the_step_mines_the_whole_batch(labels):
     step = make_train_step(
         model, optimizer, mesh, pixel_mean="valid", ohem_threshold=0.1, ohem_min_kept=30
     )
-    placed = to_devices(batch, batch_sharding(mesh))
+    placed = to_devices(batch, mesh.batch)
     variables = jax.device_get(state.variables)
     _, metrics = step(state, placed)
 

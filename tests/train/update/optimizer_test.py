@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
+from ema_jax import EMANet
 from train.update.optimizer import make_optimizer, parameter_group, poly_schedule, sgd
 
 SHAPES = {
@@ -164,7 +165,7 @@ def test_every_field_of_the_config_is_used():
     )
     config.bias_rate = 1.5
     gradients = [draw(1), draw(2)]
-    actual = descend(make_optimizer(config, 8, FROZEN), gradients)
+    actual = descend(make_optimizer(config, 8, EMANet()), gradients)
     wanted = descend_as_pytorch(
         gradients,
         rates=[0.7, 0.7 * (1 - 2 / 8) ** 2],

@@ -14,10 +14,10 @@ from ema_jax import MODELS
 from ema_jax.weights import export_state_dict
 from tests.quick import compiled, run
 from train.data.shapes import CLASS_NAMES, scene
-from train.devices.mesh import batch_sharding, make_mesh, to_devices
-from train.model.build import build_model, frozen_parameters
+from train.devices.mesh import make_mesh, to_devices
+from train.model.build import build_model
 from train.model.convert import backbone_of
-from train.update.optimizer import sgd
+from train.update.optimizer import frozen_parameters, sgd
 from train.update.state import TrainState
 from train.update.step import make_train_step
 from train.workdir.resume import start_from
@@ -81,7 +81,7 @@ def test_the_loss_falls_and_every_parameter_learns(name):
     mesh = make_mesh(jax.devices()[:1])
     state = initial_state(model, optimizer)
     before = flatten_dict(jax.tree.map(np.asarray, state.params))
-    batch = to_devices(make_batch(), batch_sharding(mesh))
+    batch = to_devices(make_batch(), mesh.batch)
     step = make_train_step(model, optimizer, mesh, pixel_mean="valid")
     step = compiled(step, state, batch)
     losses = []

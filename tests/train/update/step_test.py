@@ -19,10 +19,9 @@ from tests.golden.rebuild import (
     state_dict,
     variables,
 )
-from train.devices.mesh import batch_sharding, make_mesh, to_devices
-from train.model.build import frozen_parameters
+from train.devices.mesh import make_mesh, to_devices
 from train.update.losses import PixelMean
-from train.update.optimizer import poly_schedule, sgd
+from train.update.optimizer import frozen_parameters, poly_schedule, sgd
 from train.update.state import TrainState
 from train.update.step import make_train_step
 
@@ -89,7 +88,7 @@ def twelve_steps(
     state, losses = start(optimizer, training), []
     for step in range(1, cases.TRAIN_STEPS + 1):
         batch = make_batch(step, num_classes=training.network.num_classes)
-        state, metrics = train_step(state, to_devices(batch, batch_sharding(mesh)))
+        state, metrics = train_step(state, to_devices(batch, mesh.batch))
         losses.append(float(metrics.loss))
     return losses, export_state_dict(jax.device_get(state.variables))
 
@@ -160,7 +159,7 @@ def test_eight_devices_equal_one():
         assert len(devices) in (1, 8)
         mesh = make_mesh(devices)
         train_step = make_train_step(model, optimizer, mesh)
-        batch = to_devices(make_batch(1, batch_size=8), batch_sharding(mesh))
+        batch = to_devices(make_batch(1, batch_size=8), mesh.batch)
         state, metrics = train_step(start(optimizer), batch)
         results.append((state, metrics))
     (one, one_metrics), (eight, eight_metrics) = results

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from train.devices.mesh import make_mesh, replicated
+from train.devices.mesh import make_mesh
 from train.update.state import TrainState
 from train.user.errors import UserError
 from train.workdir.checkpoint import Checkpoints
@@ -34,7 +34,7 @@ def make_state(step: int) -> TrainState:
 
 
 def abstract():
-    sharding = replicated(make_mesh())
+    sharding = make_mesh().everywhere
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         make_state(0),
