@@ -1,4 +1,4 @@
-"""The one list of the models that exist."""
+"""The models that exist: what stands in the slot × which backbone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,10 +12,47 @@ from ema_jax.options import check_option
 from ema_jax.segmenter import Segmenter
 
 Constructor = Callable[..., Segmenter]
+Options = Mapping[str, Any]
 
-TINY: dict[str, Any] = {"stage_sizes": (1, 1, 2, 1), "width": 16, "stem_width": 16}
-"""The backbone of all tiny models."""
 
+class Backbone(NamedTuple):
+    """A backbone by its options, and whether heads take their light form with it."""
+
+    options: Options
+    light: bool = False
+
+
+class Slot(NamedTuple):
+    """A network without its backbone.
+
+    Attributes:
+        make: constructor.
+        light: options of its light form; None: it has none.
+    """
+
+    make: Constructor
+    light: Options | None = None
+
+
+BACKBONES: dict[str, Backbone] = {
+    "r50": Backbone({"depth": 50}),
+    "r101": Backbone({"depth": 101}),
+    "r152": Backbone({"depth": 152}),
+    "tiny": Backbone(
+        {"stage_sizes": (1, 1, 2, 1), "width": 16, "stem_width": 16}, light=True
+    ),
+}
+"""Name to backbone; each gives all networks by one line."""
+
+_NARROW = {"channels": 64, "auxiliary_channels": 64}
+_NARROW_CONTEXT = {"channels": 64, "hidden_channels": 64}
+# A quarter of the published rates: further taps would meet nothing but the padding of
+# crops of 97, and stay at their random init until a larger image comes.
+_NARROW_PYRAMID = {"rates": (3, 6, 9), **_NARROW}
+_FEW: dict[str, Options] = {
+    "external_attention": {"num_slots": 16},
+    "hamburger": {"num_bases": 16},
+}
 _mmseg = partial(
     EMANet,
     stem="deep64",
@@ -26,53 +63,37 @@ _mmseg = partial(
     normalize_batch_mean=True,
     bn_decay=0.9,
 )
-_tiny_context = partial(ContextNet, channels=64, hidden_channels=64, **TINY)
-_tiny_context_options: dict[str, dict[str, Any]] = {
-    "external_attention": {"num_slots": 16},
-    "hamburger": {"num_bases": 16},
-}
-_tiny: dict[str, Any] = {"channels": 64, "auxiliary_channels": 64, **TINY}
-# A quarter of the published rates: further taps would meet nothing but the padding of
-# crops of 97, and stay at their random init until a larger image comes.
-_tiny_pyramid: dict[str, Any] = {"rates": (3, 6, 9), **_tiny}
 
-
-def _at_depths(name: str, make: Constructor) -> Iterator[tuple[str, Constructor]]:
-    for depth in (50, 101):
-        yield f"{name}_r{depth}", partial(make, depth=depth)
-
-
-def _context_models() -> Iterator[tuple[str, Constructor]]:
-    for context in CONTEXTS:
-        name = "fcn" if context == "none" else context
-        yield from _at_depths(name, partial(ContextNet, context))
-        options = _tiny_context_options.get(context, {})
-        yield f"{name}_tiny", partial(_tiny_context, context, **options)
-
-
-MODELS: dict[str, Constructor] = {
-    "emanet_r50": partial(EMANet, depth=50),
-    "emanet_r101": partial(EMANet, depth=101),
-    "emanet_r152": partial(EMANet, depth=152),
-    "emanet_r50_256": partial(EMANet, depth=50, channels=256),
-    "emanet_r101_256": partial(EMANet, depth=101, channels=256),
-    "emanet_r152_256": partial(EMANet, depth=152, channels=256),
-    "emanet_r50_mmseg": partial(_mmseg, depth=50),
-    "emanet_r101_mmseg": partial(_mmseg, depth=101),
-    "emanet_tiny": partial(
-        EMANet, channels=64, hidden_channels=64, num_bases=16, **TINY
+SLOTS: dict[str, Slot] = {
+    "emanet_{}": Slot(EMANet, {"num_bases": 16, **_NARROW_CONTEXT}),
+    "emanet_{}_256": Slot(partial(EMANet, channels=256)),
+    "emanet_{}_mmseg": Slot(_mmseg),
+    **{
+        "fcn_{}" if context == "none" else f"{context}_{{}}": Slot(
+            partial(ContextNet, context), {**_NARROW_CONTEXT, **_FEW.get(context, {})}
+        )
+        for context in CONTEXTS
+    },
+    "deeplabv3_{}": Slot(DeepLabV3, _NARROW_PYRAMID),
+    "deeplabv3plus_{}": Slot(
+        DeepLabV3Plus, {"low_level_channels": 12, **_NARROW_PYRAMID}
     ),
-    **dict(_context_models()),
-    **dict(_at_depths("deeplabv3", DeepLabV3)),
-    "deeplabv3_tiny": partial(DeepLabV3, **_tiny_pyramid),
-    **dict(_at_depths("deeplabv3plus", DeepLabV3Plus)),
-    "deeplabv3plus_r101_no_pooling": partial(DeepLabV3Plus, image_pooling=False),
-    "deeplabv3plus_tiny": partial(
-        DeepLabV3Plus, low_level_channels=12, **_tiny_pyramid
-    ),
-    **dict(_at_depths("psanet", PSANet)),
-    "psanet_tiny": partial(PSANet, hidden_channels=64, map_size=13, **_tiny),
+    "deeplabv3plus_{}_no_pooling": Slot(partial(DeepLabV3Plus, image_pooling=False)),
+    "psanet_{}": Slot(PSANet, {"hidden_channels": 64, "map_size": 13, **_NARROW}),
 }
+"""Name, around that of the backbone, to what stands in the slot."""
+
+
+def _models() -> Iterator[tuple[str, Constructor]]:
+    for pattern, slot in SLOTS.items():
+        for name, backbone in BACKBONES.items():
+            light = slot.light if backbone.light else {}
+            if light is not None:
+                make = partial(slot.make, **light, **backbone.options)
+                yield pattern.format(name), make
+
+
+MODELS: dict[str, Constructor] = dict(_models())
 """Name to constructor.
 
     >>> MODELS["emanet_r101"](num_classes=21).head.num_classes

@@ -1,12 +1,20 @@
 """Every model that `MODELS` lists, at its published size."""
 
+import dataclasses
+import json
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
 
 from ema_jax import MODELS
+
+KEPT = json.loads((Path(__file__).parents[1] / "golden/models.json").read_text())
+"""Name to the attributes that are no defaults, of the models of commit cd8d11d."""
 
 PUBLISHED_MILLIONS = {
     "emanet_r50": 34.78,
@@ -204,3 +212,20 @@ def test_every_tap_of_a_tiny_pyramid_meets_pixels_of_a_crop(name):
     """Of 97×97, that `shapes` trains on; other taps would keep their random init."""
     model = MODELS[name](num_classes=21)
     assert max(model.head.rates) < -(-97 // model.backbone.output_stride)
+
+
+def told(module: nn.Module, path: str = "") -> Iterator[tuple[str, str]]:
+    """Path and value of all attributes that are not the default of their class."""
+    yield path, type(module).__name__
+    for field in dataclasses.fields(module):
+        value = getattr(module, field.name)
+        place = f"{path}.{field.name}"
+        if isinstance(value, nn.Module):
+            yield from told(value, place)
+        elif field.name not in ("parent", "name") and value != field.default:
+            yield place, str(value)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_name_builds_what_it_always_built(name):
+    assert dict(told(MODELS[name](num_classes=5))) == KEPT[name]
