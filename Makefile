@@ -25,8 +25,8 @@ faults: $(VENV)/installed
 
 # More options: make aot AOT="--batch_per_chip 4 --config.model.dtype=bfloat16"
 aot: $(VENV)/installed
-	for name in voc_r50 voc_r101 voc_r152; do $(BIN)/python main.py aot \
-	  --topology $(TOPOLOGY) --config configs/$$name.py $(AOT) || exit 1; done
+	for model in emanet_r50 emanet_r101 emanet_r152; do $(BIN)/python main.py aot \
+	  --topology $(TOPOLOGY) --config configs/voc.py:$$model $(AOT) || exit 1; done
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

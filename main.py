@@ -155,7 +155,7 @@ def add_profile_options(command: argparse.ArgumentParser) -> None:
 def add_aot_options(command: argparse.ArgumentParser) -> None:
     """For which TPUs, and what the config leaves open."""
     command.add_argument("--topology", required=True, help="such as v5e:4x4")
-    command.add_argument("--config", required=True, help="such as configs/voc_r101.py")
+    command.add_argument("--config", required=True, help="such as configs/voc.py")
     for option, text in {
         "batch_per_chip": "images of an update on each chip, or on each "
         "config.mesh.space of them; sets config.batch_size",

@@ -5,8 +5,8 @@ from ml_collections import ConfigDict
 from configs import folder
 
 
-def get_config() -> ConfigDict:
+def get_config(model: str = "emanet_tiny") -> ConfigDict:
     """The `folder` config, with whole images on one canvas of 361×481."""
-    config = folder.get_config()
+    config = folder.get_config(model)
     config.evaluation.canvas_multiple = 120
     return config

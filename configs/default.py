@@ -1,15 +1,16 @@
 """The default config: the published recipe, with every field explained.
 
-The other configs call `get_config` and override a few fields. Any field can be set on
-the command line: `--config.optimizer.learning_rate=0.01`.
+The other configs call `get_config` and override a few fields. All take a model as
+argument: `--config=configs/voc.py:emanet_r50`. Any field can be set on the command
+line: `--config.optimizer.learning_rate=0.01`.
 """
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 
-def get_config() -> ConfigDict:
-    """EMANet-101 on PASCAL VOC 2012, output stride 8, 30 000 steps of 16 images."""
+def get_config(model_name: str = "emanet_r101") -> ConfigDict:
+    """A model on PASCAL VOC 2012, output stride 8, 30 000 steps of 16 images."""
     config = ConfigDict()
     # Seed of the initial parameters, of dropout, and of order and augmentation.
     config.seed = 0
@@ -17,7 +18,7 @@ def get_config() -> ConfigDict:
     config.num_steps = 30_000
     # Images of an update, over all devices of all processes.
     config.batch_size = 16
-    config.model = model()
+    config.model = model(model_name)
     config.data = data()
     config.optimizer = optimizer()
     config.mesh = mesh()
@@ -32,11 +33,11 @@ def get_config() -> ConfigDict:
     return config.lock()  # a mistyped field of a config that begins here is an error
 
 
-def model() -> ConfigDict:
+def model(name: str = "emanet_r101") -> ConfigDict:
     """The network. Fields that are None keep the value of the named model."""
     config = ConfigDict()
     # A name of ema_jax.MODELS.
-    config.name = "emanet_r101"
+    config.name = name
     # A file of weights to start from, .pth or .safetensors: a whole network, or the
     # backbone alone, such as an ImageNet ResNet; "random" starts from random weights.
     config.pretrained = placeholder(str)

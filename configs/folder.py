@@ -9,12 +9,11 @@ from ml_collections import ConfigDict
 from configs import default
 
 
-def get_config() -> ConfigDict:
-    """`emanet_tiny` from random weights, 1 500 steps of eight 257×257 crops."""
-    config = default.get_config()
+def get_config(model: str = "emanet_tiny") -> ConfigDict:
+    """A tiny model from random weights, 1 500 steps of eight 257×257 crops."""
+    config = default.get_config(model)
     config.num_steps = 1_500
     config.batch_size = 8
-    config.model.name = "emanet_tiny"
     config.model.pretrained = "random"
     config.model.bn_decay = 0.97
     config.data.name = "folder"

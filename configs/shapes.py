@@ -5,10 +5,9 @@ from ml_collections import ConfigDict
 from configs import default
 
 
-def get_config() -> ConfigDict:
-    """`emanet_tiny` on `shapes`."""
-    config = default.get_config()
-    config.model.name = "emanet_tiny"
+def get_config(model: str = "emanet_tiny") -> ConfigDict:
+    """A tiny model on `shapes`, 500 steps of sixteen 97×97 crops."""
+    config = default.get_config(model)
     config.model.pretrained = "random"
     config.model.bn_decay = 0.9
     config.data.name = "shapes"

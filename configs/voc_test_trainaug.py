@@ -2,9 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from configs import voc_r101
+from configs import voc
 
 
-def get_config() -> ConfigDict:
-    """`voc_r101`, from the weights of `voc_test_coco.py`: 30 000 steps."""
-    return voc_r101.get_config()
+def get_config(model: str = "emanet_r101") -> ConfigDict:
+    """`voc`, from the weights of `voc_test_coco.py`: 30 000 steps."""
+    return voc.get_config(model)

@@ -5,11 +5,11 @@ It has seen val, so its scores there say nothing of how well it does.
 
 from ml_collections import ConfigDict
 
-from configs import voc_r101
+from configs import voc
 
 
-def get_config() -> ConfigDict:
-    """`voc_r101` on trainval, from the weights of `voc_test_trainaug.py`."""
-    config = voc_r101.get_config()
+def get_config(model: str = "emanet_r101") -> ConfigDict:
+    """`voc` on trainval, from the weights of `voc_test_trainaug.py`."""
+    config = voc.get_config(model)
     config.data.train_split = "trainval"
     return config

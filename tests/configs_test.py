@@ -14,22 +14,20 @@ RIVALS = (
     *("fcn", "non_local", "double_attention", "external_attention", "criss_cross"),
     *("hamburger", "deeplabv3", "deeplabv3plus", "psanet"),
 )
-NAMES = {
-    *("default", "shapes", "folder", "camvid"),
-    *("voc_r50", "voc_r101", "voc_r152", "voc_r101_256"),
-    *("context_r101", "cocostuff_r101", "cityscapes_r101", "ade20k_r101"),
-    *("voc_test_coco", "voc_test_trainaug", "voc_test_trainval"),
-    *(f"voc_r101_{rival}" for rival in RIVALS),
-}
 SMALL = {"shapes", "folder", "camvid"}
+PUBLISHED = {
+    *("default", "voc", "pascal_context", "cocostuff", "cityscapes", "ade20k"),
+    *("voc_test_coco", "voc_test_trainaug", "voc_test_trainval"),
+}
 
 
-def load(name):
-    return load_config(str(CONFIGS[0].with_name(f"{name}.py")))
+def load(name, model=None):
+    path = str(CONFIGS[0].with_name(f"{name}.py"))
+    return load_config(path if model is None else f"{path}:{model}")
 
 
 def test_all_are_there():
-    assert {path.stem for path in CONFIGS} >= NAMES
+    assert {path.stem for path in CONFIGS} == SMALL | PUBLISHED
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -40,13 +38,14 @@ def test_model_and_data_exist(path):
     assert config.data.name in DATASETS
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - SMALL))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_sizes_of_the_recipe(name):
     config = load(name)
+    assert config.model.name == "emanet_r101"
     assert all(side % 8 == 1 for side in config.data.crop_size)
     assert config.optimizer.learning_rate == 0.009
     assert config.data.scales == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-    cityscapes = name == "cityscapes_r101"
+    cityscapes = name == "cityscapes"
     assert config.batch_size == (8 if cityscapes else 16)
     assert config.optimizer.ohem_threshold == (0.7 if cityscapes else None)
 
@@ -54,16 +53,13 @@ def test_sizes_of_the_recipe(name):
 @pytest.mark.parametrize(
     ("name", "data", "split", "steps"),
     [
-        ("voc_r50", "voc2012aug", "trainaug", 30_000),
-        ("voc_r101", "voc2012aug", "trainaug", 30_000),
-        ("voc_r152", "voc2012aug", "trainaug", 30_000),
-        ("voc_r101_256", "voc2012aug", "trainaug", 30_000),
+        ("voc", "voc2012aug", "trainaug", 30_000),
         ("voc_test_coco", "coco_voc", "train", 150_000),
         ("voc_test_trainaug", "voc2012aug", "trainaug", 30_000),
         ("voc_test_trainval", "voc2012aug", "trainval", 30_000),
-        ("context_r101", "pascal_context", "train", 30_000),
-        ("cocostuff_r101", "cocostuff10k", "train", 30_000),
-        ("cityscapes_r101", "cityscapes", "train", 80_000),
+        ("pascal_context", "pascal_context", "train", 30_000),
+        ("cocostuff", "cocostuff10k", "train", 30_000),
+        ("cityscapes", "cityscapes", "train", 80_000),
     ],
 )
 def test_data_and_length(name, data, split, steps):
@@ -72,13 +68,17 @@ def test_data_and_length(name, data, split, steps):
     assert config.num_steps == steps
 
 
-@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("name", sorted(SMALL | PUBLISHED))
 @pytest.mark.parametrize(
-    ("base", "size"), [("voc_r101", "r101"), ("shapes", "tiny"), ("camvid", "tiny")]
+    "model",
+    [
+        *("emanet_r50", "emanet_r152", "emanet_r101_256", "emanet_tiny"),
+        *(f"{rival}_{size}" for rival in RIVALS for size in ("r101", "tiny")),
+    ],
 )
-def test_a_rival_has_the_recipe_of_emanet(base, size, rival):
+def test_a_model_has_the_recipe_of_emanet(name, model):
     """Only the model differs."""
-    config, ours = load(f"{base}_{rival}").unlock(), load(base)
-    assert config.model.name == f"{rival}_{size}"
+    config, ours = load(name, model).unlock(), load(name)
+    assert config.model.name == model
     config.model.name = ours.model.name
     assert to_json(config) == to_json(ours)

@@ -1,4 +1,4 @@
-"""The launch pages and files say only what the program understands."""
+"""Pages and launch files say only what the program understands."""
 
 import math
 import re
@@ -16,16 +16,24 @@ import yaml
 
 import main
 from ema_jax import EMAU
+from train.ablation.grid import load_ablation
 from train.configuration.config import load_config
+from train.configuration.limits import check_limits
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "docs/launch"
-PAGES = sorted(LAUNCH.glob("*.md"))
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 
 
 def blocks(page: Path) -> str:
-    """The code of a page."""
-    return "\n".join(re.findall(r"^```\n(.*?)^```", page.read_text(), re.M | re.S))
+    """The shell code of a page: fenced, or indented by four."""
+    text = page.read_text()
+    fenced = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)
+    return "\n".join([*fenced, *re.findall(r"(?:^    .*\n)+", text, re.M)])
 
 
 def written(text: str) -> list[list[str]]:
@@ -55,13 +63,20 @@ def test_no_command_is_overlooked():
     for text in [script, *map(blocks, PAGES)]:
         assert len(written(text)) == text.count("main.py ")
     assert len(commands()) > len(written(script)) > 0
+    assert len(written(blocks(ROOT / "README.md"))) > 10
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_commands_are_understood(arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
     options, overrides = main.parser().parse_known_args(arguments)
-    assert load_config(options.config, overrides)
+    config = getattr(options, "config", None)
+    if options.command == "ablate":
+        assert load_ablation(config, overrides).runs
+    elif config and config != "…":
+        check_limits(load_config(config, overrides))
+    elif overrides:  # of the config that a workdir or a file of weights has
+        assert load_config("configs/default.py", overrides)
 
 
 def test_the_job_has_a_pod_for_each_host():
@@ -91,8 +106,16 @@ def test_bash_reads_the_script():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_are_named_exist(page):
+    folders = "configs|tests|benchmarks|train|ema_jax"
+    for name in re.findall(rf"\b(?:{folders})/[\w/.*]+", page.read_text()):
+        assert any(ROOT.glob(name.rstrip("./"))), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    text = re.sub(r"`[^`]*`", "", page.read_text())  # calls in code are no links
+    links = re.findall(r"\]\(([^)#]+)", text)
     for link in links:
         assert "://" in link or (page.parent / link).exists(), link
 

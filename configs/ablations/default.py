@@ -9,7 +9,7 @@ in every training. On CamVid, whose files are yours:
 
 Seeds differ less where all runs start from one trained backbone, as published ones do:
 
-    python main.py train --config configs/shapes_fcn.py --workdir runs/backbone
+    python main.py train --config configs/shapes.py:fcn_tiny --workdir runs/backbone
     python main.py convert runs/backbone backbone.safetensors --backbone
 
 and then `--config.model.pretrained=backbone.safetensors --config.num_steps=150`.

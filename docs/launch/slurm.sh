@@ -1,5 +1,5 @@
 #!/bin/bash
-#SBATCH --job-name=voc_r101
+#SBATCH --job-name=voc
 #SBATCH --nodes=2
 #SBATCH --gpus-per-node=8
 #SBATCH --ntasks-per-node=8
@@ -16,7 +16,7 @@ cd "${SLURM_SUBMIT_DIR:?start this with sbatch}"
 
 status=0
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" .venv/bin/python main.py train \
-  --config configs/voc_r101.py --workdir runs/voc_r101 \
+  --config configs/voc.py --workdir runs/voc \
   --config.data.data_dir=data --config.model.pretrained=resnet101.safetensors \
   || status=$?
 

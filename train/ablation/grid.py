@@ -10,7 +10,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from train.ablation.columns import is_column
-from train.configuration.config import PREFIX, apply_override, load_config
+from train.configuration.config import (
+    PREFIX,
+    apply_override,
+    load_config,
+    split_argument,
+)
 from train.configuration.limits import check_limits
 from train.user.errors import UserError
 
@@ -203,8 +208,9 @@ def _find(base: Any, file: Path) -> str:
             f"config.base={base!r} is no path; give that of a training's config, such "
             "as base/shapes.py"
         )
-    beside = file.parent / base
-    return str(beside if beside.is_file() and not Path(base).is_file() else base)
+    beside = str(file.parent / base)
+    found = (path for path in (base, beside) if split_argument(path)[0].is_file())
+    return next(found, base)
 
 
 def _pairs(axes: Any) -> list[tuple[str, Any]]:

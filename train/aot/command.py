@@ -14,7 +14,7 @@ from train.aot.classes import num_classes
 from train.aot.collectives import Tally, collectives, tally
 from train.aot.compile import DoesNotFitError, compile_step, slice_devices
 from train.aot.report import measured, show
-from train.configuration.config import load_config
+from train.configuration.config import config_name, load_config
 from train.configuration.limits import check_limits
 from train.devices.mesh import DeviceMesh, make_mesh
 from train.profile.output import whole
@@ -48,7 +48,7 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
     mesh = make_mesh(slice_devices(options.topology), space=config.mesh.space)
     if per_chip:
         config = _with_batch(config, per_chip, mesh)
-    name = Path(options.config).stem
+    name = config_name(options.config)
     title = describe(name, options.topology, config, classes, mesh)
     log.info("compiling %s; this can take minutes", title)
     chip = find_chip(options.topology)

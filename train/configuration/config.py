@@ -2,7 +2,9 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from textwrap import shorten
@@ -22,44 +24,96 @@ NONE_IS_A_CHOICE = ("bases_update", "normalization")
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Run `get_config()` of a file, apply overrides, and lock the result.
+    """Run `get_config` of a file, apply overrides, and lock the result.
 
     Args:
-        path: a Python file with a function `get_config`.
+        path: any Python file with a function `get_config`; behind a colon its argument,
+            which for those in `configs/` is a model: "configs/camvid.py:psanet_tiny".
         overrides: `--config.section.field=value` each.
 
     Raises:
         UserError: no such file, one that cannot be run or gives no config, a field
             that does not exist, a value of another type.
     """
-    file = Path(path)
+    file, argument = split_argument(path)
     if not file.is_file():
         known = sorted(str(p) for p in Path("configs").glob("[!_]*.py"))
         raise UserError(f"--config={path}: no such file; {nearest(path, known)}")
-    config = _run(file)
+    config = _run(file, argument)
     for override in overrides:
         apply_override(config, override)
     return config.lock()
 
 
-def _run(file: Path) -> ConfigDict:
-    """What `get_config()` of a file returns."""
+def split_argument(path: str) -> tuple[Path, str | None]:
+    """A file, and what stands behind its last colon; a file with a colon has none.
+
+    Example:
+        >>> split_argument("configs/voc.py:emanet_r50")
+        (PosixPath('configs/voc.py'), 'emanet_r50')
+    """
+    file, colon, argument = path.rpartition(":")
+    if not colon or Path(path).is_file():
+        return Path(path), None
+    if not argument:
+        raise UserError(
+            f"--config={path}: nothing stands behind the colon; give an argument, such "
+            f"as {file}:emanet_r50, or leave the colon out"
+        )
+    return Path(file), argument
+
+
+def config_name(path: str) -> str:
+    """The name of a config, and of its argument, for titles and files.
+
+    Example:
+        >>> config_name("configs/voc.py:emanet_r50")
+        'voc_emanet_r50'
+    """
+    file, argument = split_argument(path)
+    return "_".join([file.stem, *filter(None, [argument])])
+
+
+def _run(file: Path, argument: str | None) -> ConfigDict:
+    """What `get_config` of a file returns; it can import its neighbours."""
     loader = SourceFileLoader(file.stem, str(file))
     spec = importlib.util.spec_from_loader(file.stem, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    arguments = () if argument is None else (argument,)
+    sys.path.append(str(file.parent.absolute()))
     try:
         loader.exec_module(module)
-        config = module.get_config()
+        _check_argument(module.get_config, file, arguments)
+        config = module.get_config(*arguments)
+    except UserError:
+        raise
     except Exception as error:  # anything that the user's file raises
         reason = shorten(f"{type(error).__name__}: {error}", 200)
         raise UserError(f"--config={file}: get_config() fails ({reason})") from error
+    finally:
+        sys.path.pop()
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"--config={file}: get_config() returns a {type(config).__name__}; "
             "return a ConfigDict, such as configs.default.get_config()"
         )
     return config
+
+
+def _check_argument(
+    get_config: Callable[..., Any], file: Path, arguments: tuple[str, ...]
+) -> None:
+    """Raise a UserError unless a function takes the argument that is given, or none."""
+    signature = inspect.signature(get_config)
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        if arguments:
+            mend = f"takes no argument; leave :{arguments[0]} out"
+        else:
+            mend = f"needs an argument; write it behind a colon, as {file}:…"
+        raise UserError(f"--config={file}: its get_config() {mend}") from error
 
 
 def apply_override(config: ConfigDict, override: str) -> None:

@@ -1,13 +1,15 @@
 """What the fields of a config may hold, checked before anything is opened."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from ema_jax import MODELS
 from train.configuration.config import field_names
 from train.user.errors import UserError
+from train.user.names import nearest
 
 Limit = tuple[Callable[[Any], bool], str]
 
@@ -91,12 +93,20 @@ LIMITS: dict[str, Limit] = {
 """Field to a test of its value, and the words for what passes."""
 
 
+def check_known(field: str, value: str, known: Iterable[str]) -> None:
+    """Raise a UserError that names the nearest of what a field can be."""
+    if value not in known:
+        raise UserError(f"config.{field}={value!r} is unknown; {nearest(value, known)}")
+
+
 def check_limits(config: ConfigDict, *, complete: bool = True) -> None:
     """Raise a UserError that names the first field whose value cannot be used.
 
     Or, of a config that must be `complete`, the first that is missing.
     """
     present = set(field_names(config))
+    if "model.name" in present:
+        check_known("model.name", config.model.name, MODELS)
     for name, (allows, words) in LIMITS.items():
         if name not in present and not complete:
             continue

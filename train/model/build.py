@@ -9,8 +9,8 @@ from ema_jax import MODELS, Segmenter
 from ema_jax.heads import PSAHead
 from ema_jax.models import Network
 from ema_jax.networks import covering_map
+from train.configuration.limits import check_known
 from train.user.errors import UserError
-from train.user.names import nearest
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -38,14 +38,8 @@ def named_network(
         if value is not None and field not in ONLY_AT_START
     }
     name, dtype = options.pop("name"), options["dtype"]
-    if name not in MODELS:
-        raise UserError(
-            f"config.model.name={name!r} is unknown; {nearest(name, MODELS)}"
-        )
-    if dtype not in DTYPES:
-        raise UserError(
-            f"config.model.dtype={dtype!r} is unknown; {nearest(dtype, DTYPES)}"
-        )
+    check_known("model.name", name, MODELS)
+    check_known("model.dtype", dtype, DTYPES)
     network = Network(name, num_classes, options)
     try:
         model = network.build()

@@ -203,7 +203,7 @@ def load_weights(
     """
     unexplained = UserError(
         f"--weights={path} does not say how the network is built; "
-        "give --config too, such as configs/voc_r101.py"
+        "give --config too, such as configs/voc.py"
     )
     if config is None and not path.endswith(SAFETENSORS):  # no other can say it
         raise unexplained

@@ -5,12 +5,12 @@ from ml_collections import ConfigDict
 from configs import camvid
 
 
-def get_config() -> ConfigDict:
+def get_config(model: str = "emanet_tiny") -> ConfigDict:
     """1 000 steps of four 129×129 crops, evaluated at the end on whole images.
 
     After 200 steps of eight, the luck of a seed decides whether trees are known.
     """
-    config = camvid.get_config()
+    config = camvid.get_config(model)
     config.num_steps = 1_000
     config.batch_size = 4
     config.model.bn_decay = 0.9

@@ -1,6 +1,7 @@
 """Config files and overrides: types, optional fields, suggestions, round trips."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from configs import default
 from train.configuration.config import (
     apply_override,
+    config_name,
     field_names,
     from_json,
     load_config,
     to_json,
 )
+from train.configuration.limits import check_limits
 from train.user.errors import UserError
 
 CONFIGS = sorted(Path("configs").glob("[a-z]*.py"))
@@ -223,3 +226,75 @@ def test_field_names_are_dotted_leaves(config):
     names = set(field_names(config))
     assert {"seed", "model.name", "data.crop_size", "checkpoint.keep_best"} <= names
     assert not {"model", "data"} & names
+
+
+def test_a_model_is_the_argument_of_a_config():
+    assert load_config("configs/camvid.py:psanet_tiny").model.name == "psanet_tiny"
+    changed = load_config("configs/voc.py:fcn_r50", ["--config.model.name=fcn_r101"])
+    assert changed.model.name == "fcn_r101"
+
+
+def test_a_config_of_the_user_s_lies_anywhere(write, tmp_path, monkeypatch):
+    """It builds on ours and on a neighbour of its own."""
+    write("STEPS = 77", "lengths_of_mine.py")
+    path = write(
+        "from configs import default\n"
+        "from lengths_of_mine import STEPS\n"
+        "def get_config(model='emanet_r50'):\n"
+        "    config = default.get_config(model)\n"
+        "    config.num_steps = STEPS\n"
+        "    return config\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = list(sys.path)
+    for given, model in (("../mine.py", "emanet_r50"), (f"{path}:fcn_r50", "fcn_r50")):
+        config = load_config(given)
+        assert (config.num_steps, config.model.name) == (77, model)
+    assert sys.path == before
+
+
+def test_a_colon_in_the_name_of_a_file(write):
+    path = write("from configs.voc import get_config", "a:b.py")
+    assert load_config(path).model.name == "emanet_r101"
+    assert load_config(f"{path}:fcn_r50").model.name == "fcn_r50"
+
+
+@pytest.mark.parametrize(
+    ("text", "argument", "wanted"),
+    [
+        (
+            "def get_config(): return 1",
+            ":fcn_r50",
+            "takes no argument; leave :fcn",
+        ),
+        (
+            "def get_config(model): return 1",
+            "",
+            "needs an argument; write it",
+        ),
+        (
+            "from configs.voc import get_config",
+            ":",
+            "nothing stands behind the",
+        ),
+    ],
+)
+def test_an_argument_that_does_not_fit(write, text, argument, wanted):
+    path = write(text)
+    refused = message(load_config, f"{path}{argument}")
+    assert refused.startswith(f"--config={path}")
+    assert wanted in refused
+
+
+def test_a_model_that_does_not_exist():
+    config = load_config("configs/voc.py:emanet_r11")
+    refused = message(check_limits, config)
+    assert refused.startswith(
+        "config.model.name='emanet_r11' is unknown; did you mean 'e"
+    )
+
+
+def test_the_name_of_a_config_names_its_argument():
+    assert config_name("configs/voc.py") == "voc"
+    assert config_name("configs/voc.py:fcn_r50") == "voc_fcn_r50"

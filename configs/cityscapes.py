@@ -1,13 +1,13 @@
-"""EMANet-101 on Cityscapes: 19 classes, whole images of 2048×1024."""
+"""Cityscapes: 19 classes, whole images of 2048×1024."""
 
 from ml_collections import ConfigDict
 
 from configs import default
 
 
-def get_config() -> ConfigDict:
+def get_config(model: str = "emanet_r101") -> ConfigDict:
     """80 000 steps of eight 769×769 crops, that learn from their hard pixels."""
-    config = default.get_config()
+    config = default.get_config(model)
     config.num_steps = 80_000
     config.batch_size = 8
     config.data.name = "cityscapes"
