@@ -6,26 +6,36 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from train.ablation.checks import check_trainings
+import jax
+from ml_collections import ConfigDict
+
+from ema_jax.segmenter import init_variables
 from train.ablation.cost import costs_of
 from train.ablation.figures import draw
-from train.ablation.files import write_text
+from train.ablation.folder import (
+    Specification,
+    check_local,
+    check_unchanged,
+    claim,
+    fingerprint,
+    held,
+    write_text,
+    writing,
+)
 from train.ablation.grid import Ablation, Run, load_ablation
 from train.ablation.jobs import Job, check_jobs, run_jobs
 from train.ablation.results import FINISHED, as_csv
-from train.ablation.run import RESULT, fail, result_of
-from train.ablation.specification import (
-    Specification,
-    check_unchanged,
-    fingerprint,
-)
+from train.ablation.run import RESULT, IterationSweep, fail, result_of
 from train.ablation.tables import as_markdown
-from train.ablation.workdir import check_local, claim, held, writing
+from train.configuration.config import to_json
 from train.data import Dataset, open_dataset
+from train.model.build import build_model
+from train.model.pretrained import check_fit, given_weights
 from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
@@ -215,3 +225,56 @@ def _finished(results: Mapping[str, Any], run: Run) -> bool:
 
 def _last_line(path: Path) -> str:
     return path.read_text(errors="replace").strip().rpartition("\n")[2]
+
+
+def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None:
+    """Open the splits of every run, build its network, and read what it starts from.
+
+    Args:
+        ablation: of which each distinct network is built once, on shapes alone.
+        datasets: by the folder of a run.
+
+    Raises:
+        UserError: the first mistake, as the training would have said it.
+    """
+    splits: dict[str, tuple[Dataset, str]] = {}
+    networks: dict[str, tuple[ConfigDict, Dataset]] = {}
+    for run in ablation.runs:
+        config, dataset = run.config, datasets[run.folder]
+        for split in (config.data.train_split, config.data.val_split):
+            splits.setdefault(f"{dataset.folder}:{split}", (dataset, split))
+        size = config.data.crop_size
+        network = repr((to_json(config.model), dataset.class_names, size))
+        networks.setdefault(network, (config, dataset))
+    for dataset, split in splits.values():
+        dataset.source(split)
+    weights = dict[str, Any]()
+    for config, dataset in networks.values():
+        check_network(config, dataset.num_classes, bool(ablation.eval_iters), weights)
+
+
+def check_network(
+    config: ConfigDict, num_classes: int, swept: bool, weights: dict[str, Any]
+) -> None:
+    """Raise a UserError for a network that is none, or cannot start as it is to.
+
+    Args:
+        config: of a training.
+        num_classes: of its data.
+        swept: whether its EM iterations are to be varied.
+        weights: of the files that were read already, by their path; adds to them.
+    """
+    model = build_model(config.model, num_classes, config.data.crop_size)
+    if swept:
+        try:
+            IterationSweep(model)
+        except UserError as error:
+            raise UserError(
+                f"config.model.name={config.model.name}: {error}"
+            ) from error
+    source = config.model.pretrained
+    if source not in weights:
+        weights[source] = given_weights(config.model)
+    if weights[source] is not None:
+        shapes = jax.eval_shape(partial(init_variables, model, seed=0))
+        check_fit(weights[source], shapes, config.model)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from train.ablation.files import read_json, write_json
-from train.ablation.parent import end_with_parent
-from train.ablation.specification import read_specification
+from train.ablation.folder import read_json, read_specification, write_json
+from train.ablation.jobs import end_with_parent
 from train.aot.compile import DoesNotFitError, compile_step
 from train.data import open_dataset
 from train.devices.memory import peak_memory

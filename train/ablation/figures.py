@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.ablation.files import replace
+from train.ablation.folder import replace
 from train.ablation.grid import Ablation
 from train.ablation.results import (
     Grid,

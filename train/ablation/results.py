@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from train.ablation.columns import CLASS, COLUMNS, SWEPT
-from train.ablation.grid import Ablation
+from train.ablation.grid import CLASS, COLUMNS, SWEPT, Ablation
 
 Results = Mapping[str, Mapping[str, Any]]
 """Folder of a run to its `result.json`; runs that did not end are missing."""

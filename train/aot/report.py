@@ -1,19 +1,115 @@
-"""The tables of one compiled training step, printed and written."""
+"""What the compiler says of a training step, and what a chip makes of it, as tables."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.stages import Compiled
 
-from train.aot.chips import Chip
 from train.aot.collectives import Tally
-from train.aot.cost import estimate, memory
-from train.devices.memory import GIB
-from train.profile.output import Table
+from train.devices.memory import GIB, peak_memory
+from train.profile.output import Column, Row, Table, Value
 from train.profile.output import show as write
-from train.profile.table import Column, Row, Value
+
+
+class Chip(NamedTuple):
+    """One chip.
+
+    Attributes:
+        memory: bytes of HBM. The compiler keeps some for itself.
+        flops: of bfloat16 products, at most, in a second.
+        bandwidth: bytes between HBM and the chip in a second, at most.
+    """
+
+    memory: int
+    flops: float
+    bandwidth: float
+
+
+CHIPS = {
+    "v4": Chip(32 * GIB, 275e12, 1200e9),
+    "v5e": Chip(16 * GIB, 197e12, 819e9),
+    "v5p": Chip(95 * GIB, 459e12, 2765e9),
+    "v6e": Chip(32 * GIB, 918e12, 1640e9),
+}
+"""By the name that a topology begins with.
+
+Reference: cloud.google.com/tpu/docs/v4, /v5e, /v5p and /v6e, "system architecture".
+"""
+
+
+def find_chip(topology: str) -> Chip | None:
+    """The chip of a topology; None for one that is not listed.
+
+    Example:
+        >>> find_chip("v5e:4x4").memory // GIB
+        16
+        >>> find_chip("v3:2x2") is None
+        True
+    """
+    return CHIPS.get(topology.partition(":")[0])
+
+
+class Memory(NamedTuple):
+    """Bytes on one chip.
+
+    Attributes:
+        arguments: state and batch.
+        outputs: those that do not take the place of a donated argument.
+        temporaries: of the program, at most at a time.
+    """
+
+    arguments: int
+    outputs: int
+    temporaries: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+class Estimate(NamedTuple):
+    """How long a program takes, and what says so."""
+
+    seconds: float
+    source: str
+
+
+def memory(compiled: Compiled) -> Memory:
+    """What the program needs of each chip, as the compiler laid it out."""
+    plan: Any = compiled.memory_analysis()
+    arguments, temporaries = plan.argument_size_in_bytes, plan.temp_size_in_bytes
+    outputs = peak_memory(compiled) - arguments - temporaries
+    return Memory(arguments, outputs, temporaries)
+
+
+def estimate(costs: Mapping[str, float], chip: Chip | None) -> Estimate | None:
+    """How long a program takes at least, on a chip.
+
+    `max(FLOPs / peak, bytes / bandwidth)`, unless the compiler's own figure is there
+    and not below that of its FLOPs: it can be negative. None where neither is known.
+
+    Args:
+        costs: of `Compiled.cost_analysis`: "flops" and "bytes accessed", where
+            "optimal_seconds" may be.
+        chip: that it runs on; None: not known.
+
+    Example:
+        >>> chip = Chip(memory=0, flops=100.0, bandwidth=10.0)
+        >>> estimate({"flops": 200.0, "bytes accessed": 50.0}, chip)
+        Estimate(seconds=5.0, source='bytes')
+    """
+    seconds = costs.get("optimal_seconds", -1.0)
+    compute = 0.0 if chip is None else costs["flops"] / chip.flops
+    if math.isfinite(seconds) and seconds > 0 and seconds >= compute:
+        return Estimate(seconds, "compiler")
+    if chip is None:
+        return None
+    move = costs["bytes accessed"] / chip.bandwidth
+    return Estimate(compute, "FLOPs") if compute >= move else Estimate(move, "bytes")
+
 
 MEMORY = (
     Column("config", "GiB of a chip"),

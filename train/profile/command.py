@@ -6,9 +6,9 @@ from typing import Any
 
 from train.model.build import DTYPES
 from train.profile import growth, networks
+from train.profile.growth import save_plot
 from train.profile.modules import find_kinds
 from train.profile.output import Table, show, whole
-from train.profile.plot import save_plot
 from train.profile.programs import find_device
 from train.user.errors import UserError
 from train.user.folders import not_written, writable_folder

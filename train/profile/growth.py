@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ from jax.typing import DTypeLike
 from train.devices.memory import attempt
 from train.profile.macs import multiply_adds
 from train.profile.modules import KINDS, context_modules, inputs_of, kind
+from train.profile.output import Column, Row, Value
 from train.profile.programs import (
     Program,
     forward_program,
@@ -21,7 +23,6 @@ from train.profile.programs import (
     latency_cells,
     memory_cell,
 )
-from train.profile.table import Column, Row, Value
 
 log = logging.getLogger("ema_jax")
 
@@ -144,3 +145,40 @@ def series(rows: Sequence[Row], module: Value, cost: str) -> list[tuple[float, f
         and isinstance(value := row.get(cost), int | float)
         and value > 0
     ]
+
+
+LABELS = {
+    "multiply_adds": ("multiply-adds (G)", 1e9),
+    "memory": ("peak memory (MiB)", 2**20),
+    "latency_median": ("time (ms)", 1e-3),
+}
+
+
+def save_plot(rows: Sequence[Row], path: Path) -> None:
+    """One panel for each measured cost, axes logarithmic, a line for each module."""
+    from matplotlib.figure import Figure  # slow, and no other command needs it
+
+    modules = list(dict.fromkeys(row["module"] for row in rows))
+    lines = {cost: {m: series(rows, m, cost) for m in modules} for cost in COSTS}
+    sides = {row["pixels"]: row["side"] for row in rows}
+    measured = [cost for cost in COSTS if any(lines[cost].values())]
+    figure = Figure(figsize=(4.2 * len(measured), 4.5), layout="constrained")
+    panels = figure.subplots(1, len(measured), squeeze=False)[0]
+    for panel, cost in zip(panels, measured, strict=True):
+        label, unit = LABELS[cost]
+        for index, (module, points) in enumerate(lines[cost].items()):
+            panel.plot(
+                [pixels for pixels, _ in points],
+                [value / unit for _, value in points],
+                marker="o",
+                color=f"C{index}",
+                linewidth=2.5 if index == 0 else 1.2,
+                label=module,
+            )
+        panel.set(xscale="log", yscale="log", xlabel="pixels", ylabel=label)
+        panel.set_xticks(list(sides), [f"{side}²" for side in sides.values()])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=120, bbox_inches="tight")

@@ -13,7 +13,7 @@ from ema_jax.segmenter import init_variables
 from train.devices.memory import attempt
 from train.profile.counts import Split, count
 from train.profile.modules import NUM_CLASSES
-from train.profile.output import choose
+from train.profile.output import Column, Value, choose
 from train.profile.programs import (
     Program,
     forward_program,
@@ -22,7 +22,6 @@ from train.profile.programs import (
     memory_cell,
     training_program,
 )
-from train.profile.table import Column, Value
 
 log = logging.getLogger("ema_jax")
 

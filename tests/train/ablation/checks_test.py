@@ -9,7 +9,7 @@ import pytest
 from ema_jax import MODELS
 from ema_jax.segmenter import init_variables
 from tests.micro import MICRO
-from train.ablation import checks
+from train.ablation import command
 from train.ablation.command import ROOT
 from train.ablation.grid import load_ablation
 from train.model.convert import save_weights
@@ -36,7 +36,7 @@ def check(*overrides, name="default"):
         str(ROOT / "configs" / "ablations" / f"{name}.py"),
         [f"--config.{text}" for text in ("seeds=(0,)", *overrides)],
     )
-    checks.check_trainings(ablation, {run.folder: DATASET for run in ablation.runs})
+    command.check_trainings(ablation, {run.folder: DATASET for run in ablation.runs})
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_what_can_be_trained():
 
 
 def test_a_file_is_read_once_and_must_fit(tmp_path, monkeypatch):
-    read, reads = checks.given_weights, []
+    read, reads = command.given_weights, []
     monkeypatch.setattr(
-        checks, "given_weights", lambda config: reads.append(config) or read(config)
+        command, "given_weights", lambda config: reads.append(config) or read(config)
     )
     shapes = jax.eval_shape(lambda: init_variables(MICRO(num_classes=2), 0))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

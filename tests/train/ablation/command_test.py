@@ -11,11 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 import main
-from train.ablation import checks, command, run
+from train.ablation import command, run
+from train.ablation.command import check_trainings
 from train.ablation.cost import COST
-from train.ablation.files import write_json
-from train.ablation.specification import read_specification
-from train.ablation.workdir import held
+from train.ablation.folder import held, read_specification, write_json
 
 CONFIG = """
 from configs.ablations import default
@@ -315,7 +314,7 @@ def test_a_mistake_is_one_line_and_trains_nothing(
 def test_a_network_that_cannot_be_is_found_first(
     config_file, prepared, play, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(command, "check_trainings", checks.check_trainings)
+    monkeypatch.setattr(command, "check_trainings", check_trainings)
     dataset = SimpleNamespace(
         class_names=("a", "b"), num_classes=2, folder="", source=lambda split: None
     )

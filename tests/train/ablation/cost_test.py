@@ -9,7 +9,7 @@ from ema_jax import MODELS
 from ema_jax.segmenter import init_variables
 from tests.micro import MICRO
 from train.ablation import cost
-from train.ablation.specification import Specification
+from train.ablation.folder import Specification
 from train.aot.compile import DoesNotFitError
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh

@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.ablation.files import read_json, replace, write_json, write_text
+from train.ablation.folder import read_json, replace, write_json, write_text
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -19,7 +19,7 @@ WATCHING = textwrap.dedent(
     """
     import os, sys
     sys.path.insert(0, {root!r})
-    from train.ablation.parent import end_with_parent
+    from train.ablation.jobs import end_with_parent
     end_with_parent()
     open({pid!r}, "w").write(str(os.getpid()))
     import time

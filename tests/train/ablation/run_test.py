@@ -15,8 +15,8 @@ from ema_jax import MODELS
 from tests.micro import MICRO
 from train.ablation import run
 from train.ablation.command import ROOT, environment
-from train.ablation.specification import Specification
-from train.ablation.sweep import IterationSweep
+from train.ablation.folder import Specification
+from train.ablation.run import IterationSweep
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh
 from train.training.divergence import Divergence

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.ablation.files import write_json
-from train.ablation.specification import (
+from train.ablation.folder import (
     RESULT,
     SPECIFICATION,
     Specification,
     check_unchanged,
     fingerprint,
     read_specification,
+    write_json,
 )
 from train.configuration.config import load_config
 from train.data import open_dataset

@@ -3,7 +3,7 @@
 import pytest
 from tensorboardX import SummaryWriter
 
-from train.ablation.speed import TAG, images_per_second
+from train.ablation.run import TAG, images_per_second
 
 
 def write(folder, values):

@@ -3,7 +3,7 @@
 import pytest
 from jax.experimental.pallas import tpu
 
-from train.aot.chips import CHIPS, find_chip
+from train.aot.report import CHIPS, find_chip
 
 CORES = {
     "v4": (tpu.ChipVersion.TPU_V4, 2),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.aot.classes import CLASSES, num_classes
+from train.aot.command import CLASSES, num_classes
 from train.data import DATASETS
 from train.user.errors import UserError
 

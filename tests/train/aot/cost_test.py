@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from train.aot.chips import Chip
-from train.aot.cost import Estimate, estimate, memory
+from train.aot.report import Chip, Estimate, estimate, memory
 
 CHIP = Chip(memory=1000, flops=100.0, bandwidth=10.0)
 

@@ -9,13 +9,14 @@ import pytest
 from ema_jax.context import NonLocal
 from train.devices.memory import attempt, peak_memory
 from train.profile import programs
-from train.profile.latency import interleaved, make_sampler
 from train.profile.modules import context_modules, inputs_of
 from train.profile.programs import (
     Program,
     find_device,
     forward_program,
+    interleaved,
     latencies,
+    make_sampler,
     random_arrays,
 )
 from train.user.errors import UserError

@@ -1,17 +1,106 @@
-"""What a run trains, as its folder keeps it: by this a folder is known again."""
+"""The folders of an ablation and of its runs: whose they are, and what they hold."""
 
+import contextlib
 import hashlib
 import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from train.ablation.files import read_json, write_json
+from train.ablation.grid import Ablation
 from train.configuration.config import field_names, from_json, to_json
 from train.data import Dataset
 from train.user.errors import UserError
+from train.user.folders import not_written, writable_folder
+from train.workdir.lock import WorkdirLock
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a dictionary; see `replace`."""
+    write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text; see `replace`."""
+    replace(path, lambda partial: partial.write_text(text))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a file, which then takes the place of `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut leaves the name without the bytes
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The dictionary in a file, None if there is none that can be read."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+NAME = "ablation.json"
+
+
+def check_local(workdir: str) -> None:
+    """Raise a UserError for object storage: tables and figures are local files."""
+    if "://" in workdir:
+        raise UserError(
+            f"--workdir={workdir} is object storage, which an ablation cannot write; "
+            "give a folder of this machine"
+        )
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other ablations from it meanwhile.
+
+    Raises:
+        UserError: it cannot be written, or another ablation has it.
+    """
+    writable_folder("workdir", folder)
+    with contextlib.closing(WorkdirLock(str(folder))):
+        yield
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What cannot be written, as on a full disk, is a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise not_written("workdir", folder, error) from error
+
+
+def claim(folder: Path, ablation: Ablation) -> None:
+    """Say in a folder whose tables it holds; points, seeds and iterations may change.
+
+    Raises:
+        UserError: those of an ablation of another name, or over other axes.
+    """
+    wanted = {"name": ablation.name, "axes": [axis.name for axis in ablation.axes]}
+    old = read_json(folder / NAME) or wanted
+    if old != wanted:
+        over = ", ".join(old["axes"]) or "nothing"
+        raise UserError(
+            f"--workdir={folder} holds the ablation {old['name']} over {over}; "
+            "choose another workdir"
+        )
+    with writing(folder):
+        write_json(folder / NAME, wanted)
+
 
 SPECIFICATION, RESULT = "run.json", "result.json"
 
