@@ -7,7 +7,7 @@ import jax
 
 from ema_jax import MODELS
 from ema_jax.segmenter import init_variables
-from tests.micro import MICRO
+from tests.micro import NANO
 from train.ablation import cost
 from train.ablation.folder import Specification
 from train.aot.compile import DoesNotFitError
@@ -43,10 +43,10 @@ def test_multiply_adds(monkeypatch):
 
 def test_the_memory_is_that_of_the_step_of_the_training(monkeypatch):
     """Of pieces, whose arrays are smaller than those of a whole batch."""
-    monkeypatch.setitem(MODELS, "micro", MICRO)
+    monkeypatch.setitem(MODELS, "nano", NANO)
     one_device = make_mesh(jax.devices()[:1])
     monkeypatch.setattr("train.ablation.cost.configured_mesh", lambda _: one_device)
-    sizes = ("model.name=micro", "data.crop_size=(65, 65)", "batch_size=8")
+    sizes = ("model.name=nano", "data.crop_size=(65, 65)", "batch_size=8")
     whole, pieces = (
         cost.costs(load(*sizes, f"optimizer.accumulation={n}"), 3)["training_memory"]
         for n in (1, 8)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ema_jax import MODELS
-from tests.micro import MICRO
+from tests.micro import NANO
 from train.ablation import run
 from train.ablation.command import ROOT, environment
 from train.ablation.folder import Specification
@@ -42,7 +42,7 @@ def config(tmp_path_factory):
         "num_steps": 4,
         "batch_size": 4,
         "log_every": 1,
-        "model.name": "micro",
+        "model.name": "nano",
         "data.name": "folder",
         "data.root": root,
         "data.data_dir": root / "records",
@@ -59,7 +59,7 @@ def config(tmp_path_factory):
 
 
 def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
-    monkeypatch.setitem(MODELS, "micro", MICRO)
+    monkeypatch.setitem(MODELS, "nano", NANO)
     one_device = make_mesh(jax.devices()[:1])
     for module in ("train.training.loop", "train.ablation.run"):
         monkeypatch.setattr(f"{module}.configured_mesh", lambda config: one_device)
@@ -151,7 +151,7 @@ def test_the_process_itself(config, tmp_path):
         text=True,
     )
     assert process.wait(60) == 2
-    wanted = "config.model.name='micro' is unknown"
+    wanted = "config.model.name='nano' is unknown"
     with process:
         assert process.stderr.read().startswith(f"error: {wanted}")
     stored = json.loads((tmp_path / run.RESULT).read_text())
