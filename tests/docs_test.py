@@ -10,12 +10,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 import yaml
 
 import main
-from ema_jax import EMAU
+from ema_jax import EMAU, MODELS, Classes
+from ema_jax.classes import voc_palette
+from ema_jax.models import Network
+from ema_jax.segmenter import init_variables
+from ema_jax.weights import Description, save_model
+from tests.micro import NANO
 from train.ablation.grid import load_ablation
 from train.configuration.config import load_config
 from train.configuration.limits import check_limits
@@ -34,6 +40,12 @@ def blocks(page: Path) -> str:
     text = page.read_text()
     fenced = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)
     return "\n".join([*fenced, *re.findall(r"(?:^    .*\n)+", text, re.M)])
+
+
+def python(page: Path) -> list[str]:
+    """The Python of a page, a text for each block."""
+    found = re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.M | re.S)
+    return [textwrap.dedent(block) for block in found]
 
 
 def written(text: str) -> list[list[str]]:
@@ -120,6 +132,23 @@ def test_links_lead_somewhere(page):
         assert "://" in link or (page.parent / link).exists(), link
 
 
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    """In an empty folder, with a model of three convolutions and an input for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODELS, "nano", NANO)
+    description = Description(Network("nano", 3, {}), Classes((), voc_palette(3)))
+    save_model("model.safetensors", init_variables(NANO(3), seed=0), description)
+    names: dict[str, Any] = {"image": np.zeros((30, 40, 3), np.uint8)}
+    for block in python(ROOT / "README.md"):
+        if "Net().apply" in block:
+            names["x"] = jnp.ones((1, 9, 9, 3))
+            net = names["Net"]()
+            names["variables"] = net.init(jax.random.key(0), names["x"], train=False)
+        exec(block, names)
+    assert names["y"].shape == (1, 5, 5, 10)
+    assert names["prediction"].probabilities.shape == (30, 40, 3)
+
+
 def test_the_python_of_the_page_on_em_attention_runs():
     x = jnp.ones((2, 5, 8))
     params = EMAU(num_bases=4).init(jax.random.key(0), x, train=False)["params"]
@@ -127,9 +156,8 @@ def test_the_python_of_the_page_on_em_attention_runs():
         **{"jax": jax, "optax": optax, "key": jax.random.key(0)},
         **{"x": x, "following": x, "network": {"params": {"EMAU_0": params}}},
     }
-    page = (ROOT / "docs/em_attention.md").read_text()
-    for block in re.findall(r"^ *```python\n(.*?)^ *```", page, re.M | re.S):
-        exec(textwrap.dedent(block), names)
+    for block in python(ROOT / "docs/em_attention.md"):
+        exec(block, names)
     decays = names["mask"]["EMAU_0"]
     assert decays["conv2"] == {"kernel": True}
     assert decays["conv1"] == {"kernel": False, "bias": False}

@@ -1,7 +1,7 @@
-"""What a folder is known by, and what makes it another's."""
+"""What the folders of an ablation and its runs hold, and how it is written."""
 
+import dataclasses
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +15,45 @@ from train.ablation.folder import (
     Specification,
     check_unchanged,
     fingerprint,
+    read_json,
     read_specification,
+    replace,
     write_json,
+    write_text,
 )
 from train.configuration.config import load_config
 from train.data import open_dataset
 from train.user.errors import UserError
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    write_json(path, {"a": [1, None]})
+    assert read_json(path) == {"a": [1, None]}
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\0\0"])
+def test_what_cannot_be_read_is_not_there(tmp_path, text):
+    path = tmp_path / "a.json"
+    assert read_json(path) is None
+    path.write_text(text)
+    assert read_json(path) is None
+
+
+def test_an_interrupted_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "whole")
+
+    def half(partial):
+        partial.write_text("ha")
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        replace(path, half)
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
 
 ROOT = Path(__file__).parents[3]
 
@@ -92,7 +125,7 @@ def test_what_an_older_or_a_broken_file_holds(tmp_path):
     values = json.loads(path.read_text())
     del values["dataset"]
     write_json(path, values)
-    check_unchanged(path.parent, replace(wanted(), dataset="any"))
+    check_unchanged(path.parent, dataclasses.replace(wanted(), dataset="any"))
     path.write_text("")
     check_unchanged(path.parent, wanted("num_steps=7"))
 
