@@ -30,7 +30,8 @@ from train.ablation.folder import (
 from train.ablation.grid import Ablation, Run, load_ablation
 from train.ablation.jobs import Job, check_jobs, run_jobs
 from train.ablation.results import FINISHED, as_csv
-from train.ablation.run import RESULT, IterationSweep, fail, result_of
+from train.ablation.run import RESULT, fail, result_of
+from train.ablation.sweep import IterationSweep
 from train.ablation.tables import as_markdown
 from train.configuration.config import to_json
 from train.data import Dataset, open_dataset
@@ -98,6 +99,59 @@ def open_datasets(ablation: Ablation) -> dict[str, Dataset]:
             )
         found[run.folder] = opened[where]
     return found
+
+
+def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None:
+    """Open the splits of every run, build its network, and read what it starts from.
+
+    Args:
+        ablation: of which each distinct network is built once, on shapes alone.
+        datasets: by the folder of a run.
+
+    Raises:
+        UserError: the first mistake, as the training would have said it.
+    """
+    splits: dict[str, tuple[Dataset, str]] = {}
+    networks: dict[str, tuple[ConfigDict, Dataset]] = {}
+    for run in ablation.runs:
+        config, dataset = run.config, datasets[run.folder]
+        for split in (config.data.train_split, config.data.val_split):
+            splits.setdefault(f"{dataset.folder}:{split}", (dataset, split))
+        size = config.data.crop_size
+        network = repr((to_json(config.model), dataset.class_names, size))
+        networks.setdefault(network, (config, dataset))
+    for dataset, split in splits.values():
+        dataset.source(split)
+    weights = dict[str, Any]()
+    for config, dataset in networks.values():
+        check_network(config, dataset.num_classes, bool(ablation.eval_iters), weights)
+
+
+def check_network(
+    config: ConfigDict, num_classes: int, swept: bool, weights: dict[str, Any]
+) -> None:
+    """Raise a UserError for a network that is none, or cannot start as it is to.
+
+    Args:
+        config: of a training.
+        num_classes: of its data.
+        swept: whether its EM iterations are to be varied.
+        weights: of the files that were read already, by their path; adds to them.
+    """
+    model = build_model(config.model, num_classes, config.data.crop_size)
+    if swept:
+        try:
+            IterationSweep(model)
+        except UserError as error:
+            raise UserError(
+                f"config.model.name={config.model.name}: {error}"
+            ) from error
+    source = config.model.pretrained
+    if source not in weights:
+        weights[source] = given_weights(config.model)
+    if weights[source] is not None:
+        shapes = jax.eval_shape(partial(init_variables, model, seed=0))
+        check_fit(weights[source], shapes, config.model)
 
 
 def specify(ablation: Ablation, datasets: Mapping[str, Dataset], folder: Path) -> None:
@@ -225,56 +279,3 @@ def _finished(results: Mapping[str, Any], run: Run) -> bool:
 
 def _last_line(path: Path) -> str:
     return path.read_text(errors="replace").strip().rpartition("\n")[2]
-
-
-def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None:
-    """Open the splits of every run, build its network, and read what it starts from.
-
-    Args:
-        ablation: of which each distinct network is built once, on shapes alone.
-        datasets: by the folder of a run.
-
-    Raises:
-        UserError: the first mistake, as the training would have said it.
-    """
-    splits: dict[str, tuple[Dataset, str]] = {}
-    networks: dict[str, tuple[ConfigDict, Dataset]] = {}
-    for run in ablation.runs:
-        config, dataset = run.config, datasets[run.folder]
-        for split in (config.data.train_split, config.data.val_split):
-            splits.setdefault(f"{dataset.folder}:{split}", (dataset, split))
-        size = config.data.crop_size
-        network = repr((to_json(config.model), dataset.class_names, size))
-        networks.setdefault(network, (config, dataset))
-    for dataset, split in splits.values():
-        dataset.source(split)
-    weights = dict[str, Any]()
-    for config, dataset in networks.values():
-        check_network(config, dataset.num_classes, bool(ablation.eval_iters), weights)
-
-
-def check_network(
-    config: ConfigDict, num_classes: int, swept: bool, weights: dict[str, Any]
-) -> None:
-    """Raise a UserError for a network that is none, or cannot start as it is to.
-
-    Args:
-        config: of a training.
-        num_classes: of its data.
-        swept: whether its EM iterations are to be varied.
-        weights: of the files that were read already, by their path; adds to them.
-    """
-    model = build_model(config.model, num_classes, config.data.crop_size)
-    if swept:
-        try:
-            IterationSweep(model)
-        except UserError as error:
-            raise UserError(
-                f"config.model.name={config.model.name}: {error}"
-            ) from error
-    source = config.model.pretrained
-    if source not in weights:
-        weights[source] = given_weights(config.model)
-    if weights[source] is not None:
-        shapes = jax.eval_shape(partial(init_variables, model, seed=0))
-        check_fit(weights[source], shapes, config.model)

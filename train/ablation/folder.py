@@ -18,40 +18,12 @@ from train.user.errors import UserError
 from train.user.folders import not_written, writable_folder
 from train.workdir.lock import WorkdirLock
 
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a dictionary; see `replace`."""
-    write_text(path, json.dumps(values, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text; see `replace`."""
-    replace(path, lambda partial: partial.write_text(text))
-
-
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file, which then takes the place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())  # or a power cut leaves the name without the bytes
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The dictionary in a file, None if there is none that can be read."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
 NAME = "ablation.json"
+
+SPECIFICATION, RESULT = "run.json", "result.json"
+
+PLACES = ("data.root", "data.data_dir", "data.num_threads", "data.prefetch")
+"""Fields that say where and how data is read; what is read has a fingerprint."""
 
 
 def check_local(workdir: str) -> None:
@@ -100,12 +72,6 @@ def claim(folder: Path, ablation: Ablation) -> None:
         )
     with writing(folder):
         write_json(folder / NAME, wanted)
-
-
-SPECIFICATION, RESULT = "run.json", "result.json"
-
-PLACES = ("data.root", "data.data_dir", "data.num_threads", "data.prefetch")
-"""Fields that say where and how data is read; what is read has a fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -208,3 +174,35 @@ def value_of(config: ConfigDict, name: str) -> Any:
             return None
         value = value[part]
     return value
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a dictionary; see `replace`."""
+    write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text; see `replace`."""
+    replace(path, lambda partial: partial.write_text(text))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a file, which then takes the place of `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut leaves the name without the bytes
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The dictionary in a file, None if there is none that can be read."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None

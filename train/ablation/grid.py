@@ -23,6 +23,25 @@ FIELDS = ("axes", "base", "costs", "eval_iters", "seeds")
 Point = tuple[str, ...]
 """Overrides of one point of an axis, `section.field=value` each."""
 
+COLUMNS = (
+    "seed",
+    "eval_iters",
+    "status",
+    "mean_iou",
+    "pixel_accuracy",
+    "images_per_second",
+    "parameters",
+    "multiply_adds",
+    "training_memory",
+    "error",
+)
+
+CLASS = "iou/"
+"""Before the name of a class, the column of its IoU."""
+
+SWEPT = "T_eval"
+"""In tables and figures, EM iterations in evaluation where they are varied."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -247,26 +266,6 @@ def field_of(override: str) -> str:
         ('model.num_bases', 'batch_size')
     """
     return override.removeprefix(PREFIX).partition("=")[0]
-
-
-COLUMNS = (
-    "seed",
-    "eval_iters",
-    "status",
-    "mean_iou",
-    "pixel_accuracy",
-    "images_per_second",
-    "parameters",
-    "multiply_adds",
-    "training_memory",
-    "error",
-)
-
-CLASS = "iou/"
-"""Before the name of a class, the column of its IoU."""
-
-SWEPT = "T_eval"
-"""In tables and figures, EM iterations in evaluation where they are varied."""
 
 
 def is_column(name: str) -> bool:

@@ -1,4 +1,7 @@
-"""One trained network at many numbers of EM iterations, compiled once."""
+"""One run of an ablation, in a process of its own: `python -m train.ablation.run`.
+
+Its folder holds `run.json`, which says what to train, and in the end `result.json`.
+"""
 
 import contextlib
 import math
@@ -10,15 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
-from jax import Array
 from tensorboardX.proto.event_pb2 import Event
 
 from ema_jax import Segmenter
-from ema_jax.networks import em_unit, with_eval_iters
 from train.ablation.folder import RESULT, read_json, read_specification, write_json
 from train.ablation.jobs import available_cores, end_with_parent
 from train.ablation.results import FINISHED
+from train.ablation.sweep import IterationSweep
 from train.devices.partition import configured_mesh
 from train.evaluation.metrics import Scores
 from train.evaluation.validation import Validation
@@ -28,115 +29,25 @@ from train.update.state import TrainState
 from train.user.console import log_to_stderr
 from train.user.errors import Preempted, UserError
 
-ITERS = "eval_iters"
-
-
-class IterationSweep:
-    """A network whose `eval_iters` comes with its variables.
-
-    As the number is an argument of the compiled program, not a constant of it, all
-    numbers share one program for each canvas. Takes the place of a `Segmenter` in
-    evaluation.
-    """
-
-    def __init__(self, model: Segmenter):
-        """Wrap a model.
-
-        Raises:
-            UserError: a model without EM attention.
-        """
-        try:
-            em_unit(model)
-        except ValueError as error:
-            raise UserError(
-                "config.eval_iters is for networks with EM attention; "
-                "this one has none: leave it empty, ()"
-            ) from error
-        self.model, self.backbone = model, model.backbone
-
-    def apply(self, variables: dict[str, Any], images: Array, **options: Any) -> Array:
-        """The logits, with the iterations of `at`."""
-        others = {name: value for name, value in variables.items() if name != ITERS}
-        model = with_eval_iters(self.model, variables[ITERS])
-        return cast(Array, model.apply(others, images, **options))
-
-    @staticmethod
-    def at(variables: dict[str, Any], eval_iters: int) -> dict[str, Any]:
-        """Variables that ask for a number of iterations."""
-        return {**variables, ITERS: jnp.int32(eval_iters)}
-
-
 TAG = "train/images_per_second"
-
-
-def images_per_second(workdir: str) -> float | None:
-    """Median over the intervals of a training, None if it reported none.
-
-    The first interval after each start holds the compiling, and is left out where
-    there are others.
-    """
-    starts = [
-        list(_values(file))
-        for file in sorted((Path(workdir) / "tensorboard").glob("*tfevents*"))
-    ]
-    later = [value for values in starts for value in values[1:]]
-    found = later or [value for values in starts for value in values]
-    return statistics.median(found) if found else None
-
-
-def _values(file: Path) -> Iterator[float]:
-    """The points of `TAG` in a TensorBoard file, up to where it was cut off."""
-    data = file.read_bytes()
-    start = 0
-    while start + 12 <= len(data):
-        (length,) = struct.unpack("<Q", data[start : start + 8])
-        record = data[start + 12 : start + 12 + length]
-        if len(record) < length:
-            return
-        for value in Event.FromString(record).summary.value:
-            if value.tag == TAG:
-                yield value.simple_value
-        start += 12 + length + 4  # length and its checksum, record, checksum
-
-
-def machine(jobs: int) -> dict[str, Any]:
-    """What a speed depends on: devices, cores of this process, trainings at a time."""
-    devices = jax.devices()
-    return {
-        "device": devices[0].device_kind,
-        "devices": len(devices),
-        "cores": len(available_cores()),
-        "jobs": jobs,
-        "jax": jax.__version__,
-    }
-
-
-def check_alone(jobs: int) -> None:
-    """Raise a UserError where several trainings would share an accelerator."""
-    platform = jax.default_backend()
-    if jobs > 1 and platform != "cpu":
-        raise UserError(
-            f"--jobs={jobs} is for a CPU, and the trainings run on a {platform}; "
-            "give --jobs=1"
-        )
-
 
 DIVERGED, FAILED = "diverged", "failed"
 
 
-def result_of(folder: Path) -> dict[str, Any] | None:
-    """What a run left behind, None if it did not end."""
-    result = read_json(folder / RESULT)
-    return result if result and "status" in result else None
-
-
-def fail(folder: Path, error: str) -> dict[str, Any]:
-    """The result of a run that ended with an error, written to its folder."""
-    # the one way in which `train.training.divergence` and `train.training.loop` word it
-    diverged = "lower config.optimizer.learning_rate" in error
-    result = {"status": DIVERGED if diverged else FAILED, "error": error}
-    write_json(folder / RESULT, result)
-    return result
+def main(folder: Path, jobs: int = 1) -> int:
+    """Run, with the log on the standard error; returns the exit status."""
+    end_with_parent()
+    log_to_stderr()
+    try:
+        run(folder, jobs)
+    except UserError as error:
+        fail(folder, str(error))
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Preempted as error:  # not ended: the next call goes on
+        print(error, file=sys.stderr)
+        return 143
+    return 0
 
 
 def run(folder: Path, jobs: int = 1) -> dict[str, Any]:
@@ -212,20 +123,71 @@ def as_json(scores: Scores, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def main(folder: Path, jobs: int = 1) -> int:
-    """Run, with the log on the standard error; returns the exit status."""
-    end_with_parent()
-    log_to_stderr()
-    try:
-        run(folder, jobs)
-    except UserError as error:
-        fail(folder, str(error))
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Preempted as error:  # not ended: the next call goes on
-        print(error, file=sys.stderr)
-        return 143
-    return 0
+def result_of(folder: Path) -> dict[str, Any] | None:
+    """What a run left behind, None if it did not end."""
+    result = read_json(folder / RESULT)
+    return result if result and "status" in result else None
+
+
+def fail(folder: Path, error: str) -> dict[str, Any]:
+    """The result of a run that ended with an error, written to its folder."""
+    # the one way in which `train.training.divergence` and `train.training.loop` word it
+    diverged = "lower config.optimizer.learning_rate" in error
+    result = {"status": DIVERGED if diverged else FAILED, "error": error}
+    write_json(folder / RESULT, result)
+    return result
+
+
+def images_per_second(workdir: str) -> float | None:
+    """Median over the intervals of a training, None if it reported none.
+
+    The first interval after each start holds the compiling, and is left out where
+    there are others.
+    """
+    starts = [
+        list(_values(file))
+        for file in sorted((Path(workdir) / "tensorboard").glob("*tfevents*"))
+    ]
+    later = [value for values in starts for value in values[1:]]
+    found = later or [value for values in starts for value in values]
+    return statistics.median(found) if found else None
+
+
+def _values(file: Path) -> Iterator[float]:
+    """The points of `TAG` in a TensorBoard file, up to where it was cut off."""
+    data = file.read_bytes()
+    start = 0
+    while start + 12 <= len(data):
+        (length,) = struct.unpack("<Q", data[start : start + 8])
+        record = data[start + 12 : start + 12 + length]
+        if len(record) < length:
+            return
+        for value in Event.FromString(record).summary.value:
+            if value.tag == TAG:
+                yield value.simple_value
+        start += 12 + length + 4  # length and its checksum, record, checksum
+
+
+def machine(jobs: int) -> dict[str, Any]:
+    """What a speed depends on: devices, cores of this process, trainings at a time."""
+    devices = jax.devices()
+    return {
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "cores": len(available_cores()),
+        "jobs": jobs,
+        "jax": jax.__version__,
+    }
+
+
+def check_alone(jobs: int) -> None:
+    """Raise a UserError where several trainings would share an accelerator."""
+    platform = jax.default_backend()
+    if jobs > 1 and platform != "cpu":
+        raise UserError(
+            f"--jobs={jobs} is for a CPU, and the trainings run on a {platform}; "
+            "give --jobs=1"
+        )
 
 
 if __name__ == "__main__":

@@ -26,12 +26,28 @@ SCORES: Formats = {
     "mean_iou": ("mIoU", Statistic.percent),
     "pixel_accuracy": ("pixel accuracy", Statistic.percent),
 }
+
 TRAININGS: Formats = {
     "images_per_second": ("images/s", lambda value: value.text(1, 1)),
     "parameters": ("parameters", lambda v: f"{v.mean / 1e6:.3f} M"),
     "multiply_adds": ("multiply-adds", lambda v: f"{v.mean / 1e9:.3f} G"),
     "training_memory": ("training memory", lambda v: f"{v.mean / 2**20:.0f} MiB"),
 }
+
+Column = tuple[str, dict[Key, str]]
+"""Its title, and its text in each line."""
+
+FIELDS = {
+    "data": "data.name",
+    "root": "data.root",
+    "steps": "num_steps",
+    "batch": "batch_size",
+    "crop": "data.crop_size",
+    "learning rate": "optimizer.learning_rate",
+    "start weights": "model.pretrained",
+}
+
+MACHINE = ("device", "devices", "cores", "jobs", "jax")
 
 
 def as_markdown(ablation: Ablation, results: Results) -> str:
@@ -65,10 +81,6 @@ def as_markdown(ablation: Ablation, results: Results) -> str:
     if problems:
         parts += ["Runs that did not finish:", "\n".join(problems)]
     return "\n\n".join(parts) + "\n"
-
-
-Column = tuple[str, dict[Key, str]]
-"""Its title, and its text in each line."""
 
 
 def _columns(
@@ -175,18 +187,6 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
 
 def _finished(results: Results) -> int:
     return sum(result["status"] == FINISHED for result in results.values())
-
-
-FIELDS = {
-    "data": "data.name",
-    "root": "data.root",
-    "steps": "num_steps",
-    "batch": "batch_size",
-    "crop": "data.crop_size",
-    "learning rate": "optimizer.learning_rate",
-    "start weights": "model.pretrained",
-}
-MACHINE = ("device", "devices", "cores", "jobs", "jax")
 
 
 def conditions(ablation: Ablation, results: Results) -> str:

@@ -37,6 +37,8 @@ CLASSES = {
 }
 """By name in `train.data.DATASETS`; "folder" is anyone's own."""
 
+log = logging.getLogger("ema_jax")
+
 
 def num_classes(name: str) -> int:
     """Classes of a data set, `UNKNOWN` where only its files know.
@@ -53,9 +55,6 @@ def num_classes(name: str) -> int:
             f"config.data.name={name!r} is unknown; {nearest(name, DATASETS)}"
         )
     return CLASSES.get(name, UNKNOWN)
-
-
-log = logging.getLogger("ema_jax")
 
 
 def aot(options: Any, overrides: Sequence[str]) -> None:

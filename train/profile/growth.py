@@ -38,16 +38,24 @@ GROWTH = (
     Column("latency_lower", "25 %", 1e-3),
     Column("latency_upper", "75 %", 1e-3),
 )
+
 SLOPES = (
     Column("module", "module"),
     Column("multiply_adds", "multiply-adds"),
     Column("memory", "peak memory"),
     Column("latency_median", "time"),
 )
+
 NOTES = """\
 One module alone, forward, on features of side × side pixels; deeplabv3, deeplabv3plus
 and psa are whole heads, up to the logits of 21 classes. Slopes: of the logarithm of the
 cost over that of the number of pixels, by least squares: 1 is linear, 2 quadratic."""
+
+LABELS = {
+    "multiply_adds": ("multiply-adds (G)", 1e9),
+    "memory": ("peak memory (MiB)", 2**20),
+    "latency_median": ("time (ms)", 1e-3),
+}
 
 
 class Settings(NamedTuple):
@@ -145,13 +153,6 @@ def series(rows: Sequence[Row], module: Value, cost: str) -> list[tuple[float, f
         and isinstance(value := row.get(cost), int | float)
         and value > 0
     ]
-
-
-LABELS = {
-    "multiply_adds": ("multiply-adds (G)", 1e9),
-    "memory": ("peak memory (MiB)", 2**20),
-    "latency_median": ("time (ms)", 1e-3),
-}
 
 
 def save_plot(rows: Sequence[Row], path: Path) -> None:

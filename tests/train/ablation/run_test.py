@@ -16,7 +16,7 @@ from tests.micro import NANO
 from train.ablation import run
 from train.ablation.command import ROOT, environment
 from train.ablation.folder import Specification
-from train.ablation.run import IterationSweep
+from train.ablation.sweep import IterationSweep
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh
 from train.training.divergence import Divergence

@@ -9,7 +9,7 @@ import pytest
 from ema_jax import MODELS
 from ema_jax.inference import Inference
 from tests.micro import MICRO
-from train.ablation.run import IterationSweep
+from train.ablation.sweep import IterationSweep
 from train.user.errors import UserError
 
 ITERATIONS = (1, 3, 8)
