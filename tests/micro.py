@@ -2,6 +2,7 @@
 
 import sys
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 from jax import Array
@@ -10,6 +11,7 @@ from ema_jax import EMAU, MODELS, EMANet, Segmenter
 from ema_jax.heads import ContextHead
 from ema_jax.layers import ConvBN, subsample_mask
 from ema_jax.resnet import Features
+from ema_jax.segmenter import with_options
 
 MICRO = partial(
     EMANet,
@@ -50,6 +52,23 @@ def NANO(num_classes: int, bn_decay: float = 0.9, **_: object) -> Segmenter:  # 
             num_classes,
             channels=8,
             hidden_channels=8,
+            bn_decay=bn_decay,
+        ),
+    )
+
+
+def SMALL(num_classes: int, bn_decay: float = 0.9, **options: Any) -> Segmenter:  # noqa: N802
+    """NANO with the options of EMAU, and as many parameters as MICRO."""
+    unit = {"num_bases": 4, **options}
+    for name in ("output_stride", "dropout_rate", "dtype"):
+        unit.pop(name, None)
+    return Segmenter(
+        ThreeConvolutions(bn_decay),
+        ContextHead(
+            with_options(EMAU, unit, bn_decay=bn_decay),
+            num_classes,
+            channels=24,
+            hidden_channels=152,
             bn_decay=bn_decay,
         ),
     )

@@ -20,7 +20,7 @@ def kept_programs(folder: Path) -> Iterator[None]:
     """Programs are kept in a folder meanwhile: none is compiled twice."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
-    for name, value in zip(names, (str(folder), 0.5), strict=True):
+    for name, value in zip(names, (str(folder), 0.0), strict=True):
         jax.config.update(name, value)
     try:
         yield
