@@ -27,7 +27,7 @@ ROOM = 800 * 2**20
 
 @pytest.fixture(scope="module", autouse=True)
 def programs():
-    """Those of test files are let go where they are many, a few gigabytes in the end."""
+    """They are let go where a process holds many; in the end it would be gigabytes."""
     yield
     if resident() > ROOM:
         jax.clear_caches()
