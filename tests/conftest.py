@@ -1,8 +1,13 @@
 """Eight virtual CPU devices, so that sharded programs are tested everywhere."""
 
+import contextlib
+import ctypes
+import gc
 import logging
 import os
+from pathlib import Path
 
+import jax
 import pytest
 
 from tests.quick import FLAGS
@@ -15,6 +20,27 @@ os.environ["XLA_FLAGS"] = " ".join(
         os.environ.get("XLA_FLAGS", ""),
     ]
 )
+
+ROOM = 800 * 2**20
+"""Bytes that a process may hold from one test file to the next."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """They are let go where a process holds many; in the end it would be gigabytes."""
+    yield
+    if resident() > ROOM:
+        jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # where there is no glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say it."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(autouse=True)

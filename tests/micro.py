@@ -2,14 +2,16 @@
 
 import sys
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 from jax import Array
 
 from ema_jax import EMAU, MODELS, EMANet, Segmenter
-from ema_jax.heads import ContextHead
+from ema_jax.heads import ContextHead, FCNHead
 from ema_jax.layers import ConvBN, subsample_mask
 from ema_jax.resnet import Features
+from ema_jax.segmenter import with_options
 
 MICRO = partial(
     EMANet,
@@ -41,15 +43,40 @@ class ThreeConvolutions(nn.Module):
         return (Features(x, mask),)
 
 
-def NANO(num_classes: int, bn_decay: float = 0.9, **_: object) -> Segmenter:  # noqa: N802
+def NANO(  # noqa: N802
+    num_classes: int,
+    bn_decay: float = 0.9,
+    dropout_rate: float = 0.1,
+    auxiliary_head: bool = False,
+    **_: object,
+) -> Segmenter:
     """The head of EMANet on three convolutions; other options are not looked at."""
+    shared = {"num_classes": num_classes, "bn_decay": bn_decay}
+    shared |= {"dropout_rate": dropout_rate, "hidden_channels": 8}
+    return Segmenter(
+        ThreeConvolutions(bn_decay),
+        ContextHead(EMAU(num_bases=4, bn_decay=bn_decay), channels=8, **shared),
+        FCNHead(stage=1, **shared) if auxiliary_head else None,
+    )
+
+
+def SMALL(  # noqa: N802
+    num_classes: int,
+    bn_decay: float = 0.9,
+    dropout_rate: float = 0.1,
+    output_stride: int = 8,
+    dtype: object = None,
+    **unit: Any,
+) -> Segmenter:
+    """NANO with the options of EMAU, and as many parameters as MICRO."""
     return Segmenter(
         ThreeConvolutions(bn_decay),
         ContextHead(
-            EMAU(num_bases=4, bn_decay=bn_decay),
+            with_options(EMAU, {"num_bases": 4, **unit}, bn_decay=bn_decay),
             num_classes,
-            channels=8,
-            hidden_channels=8,
+            channels=24,
+            hidden_channels=152,
+            dropout_rate=dropout_rate,
             bn_decay=bn_decay,
         ),
     )

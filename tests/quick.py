@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 FLAGS = ["--xla_backend_optimization_level=0"]
 """For XLA_FLAGS; where they do not know a flag, the compilers end the process."""
@@ -20,7 +21,7 @@ def kept_programs(folder: Path) -> Iterator[None]:
     """Programs are kept in a folder meanwhile: none is compiled twice."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
-    for name, value in zip(names, (str(folder), 0.5), strict=True):
+    for name, value in zip(names, (str(folder), 0.0), strict=True):
         jax.config.update(name, value)
     try:
         yield
@@ -37,3 +38,37 @@ def compiled(function: Callable[..., Any], *args: Any) -> jax.stages.Compiled:
 def run(function: Callable[..., Any], *args: Any) -> Any:
     """`jax.jit(function)(*args)`, the first time and the last."""
     return compiled(function, *args)(*args)
+
+
+def whole(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`Module.init` or `.apply` as one program, where each operation would be one.
+
+    A program is compiled once for equal modules and options.
+    """
+
+    def call(module: Any, given: tuple, named: dict, options: frozenset) -> Any:
+        return method(module, *given, **named, **dict(options))
+
+    program = jax.jit(call, static_argnums=(0, 3), inline=True)
+
+    def replacement(module: Any, *given: Any, **named: Any) -> Any:
+        options = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in named.items()
+            if fixed(value)
+        }
+        held = frozenset(options.items())
+        try:
+            hash((module, held))
+        except (TypeError, ValueError):  # an attribute is an array
+            return method(module, *given, **named)
+        arrays = {name: named[name] for name in named.keys() - options.keys()}
+        return program(module, given, arrays, held)
+
+    return replacement
+
+
+def fixed(value: Any) -> bool:
+    """Whether an option decides what is compiled."""
+    leaves = jax.tree.leaves(value)
+    return not leaves or not all(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)

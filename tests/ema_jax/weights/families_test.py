@@ -1,5 +1,7 @@
 """Files of each family, converted, against PyTorch's golden values."""
 
+from functools import lru_cache, partial
+
 import jax
 import numpy as np
 import pytest
@@ -25,9 +27,34 @@ def small_logits(model: Segmenter, x: np.ndarray) -> jax.Array:
     return model.head(model.backbone(x, train=False, mask=None), train=False)
 
 
-def small_auxiliary(model: Segmenter, x: np.ndarray) -> jax.Array:
+def both_small(model: Segmenter, x: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """Those of the auxiliary head too."""
     stages = model.backbone(x, train=False, mask=None)
-    return model.auxiliary_head(stages, train=False)
+    return model.head(stages, train=False), model.auxiliary_head(stages, train=False)
+
+
+@lru_cache(maxsize=1)
+def weights_of(name: str) -> dict:
+    """The variables of a file; the runs of a network are neighbours."""
+    return convert_state_dict(state_dict(name))
+
+
+@lru_cache(maxsize=1)
+def weights_of_release(depth: int) -> dict:
+    """Those of a release, whose stride and size change no weight."""
+    return variables(cases.Network(stage_sizes=cases.STAGE_SIZES[depth]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights_are_let_go():
+    yield
+    weights_of.cache_clear()
+    weights_of_release.cache_clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_modules():
+    """Not here; see below."""
 
 
 # The deep networks run operation by operation: blocks repeat, and each operation
@@ -35,7 +62,7 @@ def small_auxiliary(model: Segmenter, x: np.ndarray) -> jax.Array:
 @pytest.mark.parametrize(("depth", "stride", "size"), deep(cases.EMANET_RUNS))
 def test_deep_releases_equal_pytorch(depth, stride, size):
     network = cases.Network(stage_sizes=cases.STAGE_SIZES[depth], output_stride=stride)
-    weights = variables(network)
+    weights = weights_of_release(depth)
     logits = emanet(network).apply(weights, image(size), method=small_logits)
     name = run_name(f"emanet{depth}", stride, size)
     assert relative_error(logits, golden("emanet")[f"{name}/logits"]) < 1e-4
@@ -43,10 +70,10 @@ def test_deep_releases_equal_pytorch(depth, stride, size):
 
 @pytest.mark.parametrize(("stride", "size"), MMSEG_RUNS[50])
 def test_mmseg50_equals_pytorch(stride, size):
-    weights = convert_state_dict(state_dict("mmseg50"))
+    weights = weights_of("mmseg50")
     model = EMANet(**model_options(weights), **MMSEG, output_stride=stride)
-    both = jax.jit(lambda x: model.apply(weights, x, train=False, auxiliary=True))(
-        image(size)
+    both = jax.jit(partial(model.apply, train=False, auxiliary=True))(
+        weights, image(size)
     )
     step, name = cases.UPSAMPLED_STEP, run_name("mmseg50", stride, size)
     for logits, key in zip(both, ("upsampled", "upsampled_auxiliary"), strict=True):
@@ -57,11 +84,11 @@ def test_mmseg50_equals_pytorch(stride, size):
 
 @pytest.mark.parametrize(("depth", "stride", "size"), deep(MMSEG_RUNS))
 def test_deep_mmsegs_equal_pytorch(depth, stride, size):
-    weights = convert_state_dict(state_dict(f"mmseg{depth}"))
+    weights = weights_of(f"mmseg{depth}")
     model = EMANet(**model_options(weights), **MMSEG, output_stride=stride)
     name = run_name(f"mmseg{depth}", stride, size)
-    for method, key in ((small_logits, "logits"), (small_auxiliary, "auxiliary")):
-        logits = model.apply(weights, image(size), method=method)
+    both = model.apply(weights, image(size), method=both_small)
+    for logits, key in zip(both, ("logits", "auxiliary"), strict=True):
         assert relative_error(logits, golden("foreign")[f"{name}/{key}"]) < 1e-4
 
 
@@ -70,7 +97,7 @@ def test_deep_mmsegs_equal_pytorch(depth, stride, size):
     [(name, *run) for name, depth in RESNETS.items() for run in RESNET_RUNS[depth]],
 )
 def test_resnets_equal_timm_and_torchvision(name, stride, size):
-    model, weights = backbone(convert_state_dict(state_dict(name)), stride)
+    model, weights = backbone(weights_of(name), stride)
     stages = model.apply(weights, image(size), train=False)
     for number, stage in enumerate(stages, start=1):
         key = f"{run_name(name, stride, size)}/stage{number}"

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.micro import MICRO
+from tests.micro import NANO
 from tests.quick import compiled, run
 from train.aot.collectives import collectives, tally
 from train.devices.mesh import make_mesh, to_devices
@@ -15,7 +15,7 @@ from train.update.state import init_state, split_largest, state_sharding
 from train.update.step import make_train_step
 
 CLASSES, SIZE, BATCH = 4, 33, 8
-MODEL = MICRO(num_classes=CLASSES, dropout_rate=0.0, bn_decay=0.5)
+MODEL = NANO(num_classes=CLASSES, dropout_rate=0.0, bn_decay=0.5)
 RATE = 0.1
 OPTIMIZER = optax.sgd(RATE, momentum=0.9)
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_split_is_everywhere(shape):
 
 def test_groups_drop_other_channels(batch, state):
     """Of images that are all alike."""
-    model = MICRO(num_classes=CLASSES, dropout_rate=0.5)
+    model = NANO(num_classes=CLASSES, dropout_rate=0.5)
     images = jnp.repeat(batch["image"][:1] / 255, 2, axis=0)
 
     def logits(variables, images):

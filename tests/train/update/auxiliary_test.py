@@ -9,7 +9,7 @@ import pytest
 from configs import default
 from ema_jax.preprocessing import IMAGENET
 from tests.golden import seeded
-from tests.micro import MICRO
+from tests.micro import NANO
 from tests.quick import compiled, run
 from train.devices.mesh import make_mesh
 from train.update.state import init_state
@@ -18,7 +18,7 @@ from train.update.step import make_train_step
 MEAN, STD = np.array(IMAGENET.mean), np.array(IMAGENET.std)
 SHAPE = (2, 25, 17)
 CLASSES = 5
-MODEL = MICRO(num_classes=CLASSES, dropout_rate=0.0, auxiliary_head=True)
+MODEL = NANO(num_classes=CLASSES, dropout_rate=0.0, auxiliary_head=True)
 OPTIMIZER = optax.sgd(1.0)  # what a step subtracts is the gradient
 
 

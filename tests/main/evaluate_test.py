@@ -1,0 +1,89 @@
+"""`evaluate`: a network's scores on its data or on other data."""
+
+import pytest
+
+import main
+from tests.main.files import write_data
+from train import commands
+from train.workdir import restore
+
+
+def test_scores_on_data_of_other_classes(refused_at_once, workdir, tmp_path):
+    root = write_data(tmp_path / "data", "night\nday\n")
+    message = refused_at_once(
+        "evaluate",
+        f"--workdir={workdir}",
+        f"--config.data.root={root}",
+        f"--config.data.data_dir={tmp_path / 'records'}",
+    )
+    assert "tells 2 classes apart (dark, bright); folder has 2 (night, day)" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("--split=night", "has no split 'night'; it has train, val"),
+        ("--config.data.root=/nowhere/at/all", "/nowhere/at/all: no such folder"),
+        ("--config.evaluation.batch_size=3", "config.evaluation.batch_size=3 cannot"),
+        ("--config.model.kernel=cosine", "config.model.kernel='cosine' is unknown"),
+        ("--config.model.eval_iters=0", "config.model.eval_iters=0 cannot be used"),
+        ("--config.modl.kernel=dot", "config.modl.kernel does not exist"),
+        ("--config.data.flip=perhaps", "'perhaps' is not of type bool"),
+        ("--mask", "'--mask' is not understood"),
+    ],
+)
+def test_an_evaluation_that_cannot_be(refused_at_once, workdir, option, wanted):
+    assert wanted in refused_at_once("evaluate", f"--workdir={workdir}", option)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["num_bases=5"], "bases"),
+        (["name=emanet_r50"], "backbone"),
+        (["bases_update=gradient", "gradient=unroll"], "bases"),
+    ],
+)
+def test_an_evaluation_of_another_model(refused_at_once, workdir, overrides, wanted):
+    message = refused_at_once(
+        "evaluate",
+        f"--workdir={workdir}",
+        *(f"--config.model.{override}" for override in overrides),
+    )
+    assert message.startswith(f"{workdir}, step 3: config.model does not fit: ")
+    assert wanted in message
+
+
+def test_an_evaluation_on_other_data_of_the_same_classes(workdir, tmp_path, capsys):
+    root = write_data(tmp_path / "data")
+    options = [
+        f"--config.data.root={root}",
+        f"--config.data.data_dir={tmp_path / 'records'}",
+    ]
+    capsys.readouterr()
+    assert (
+        main.main(["evaluate", f"--workdir={workdir}", "--split=train", *options]) == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("split train")
+    assert [line.split()[0] for line in lines[2:4]] == ["dark", "bright"]
+
+
+def test_the_iterations_of_an_evaluation_can_be_set(workdir, monkeypatch):
+    """The overrides reach the model, which is built before the data is opened."""
+    seen = []
+
+    def scores(validation, variables):
+        raise commands.UserError("enough")
+
+    class Watched(restore.Validation):
+        def __init__(self, split, model, *others):
+            seen.append(model.head.context.eval_iters)
+            super().__init__(split, model, *others)
+
+    Watched.scores = scores
+    monkeypatch.setattr(restore, "Validation", Watched)
+    command = ["evaluate", f"--workdir={workdir}"]
+    assert main.main(command) == 2
+    assert main.main([*command, "--config.model.eval_iters=7"]) == 2
+    assert seen == [None, 7]

@@ -1,0 +1,61 @@
+"""What the command line says of itself, and how it ends."""
+
+import pytest
+
+import main
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: main.py [-h] COMMAND ...")
+    for command in ("train", "evaluate", "predict"):
+        assert f"\n    {command} " in text
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train", ["--config CONFIG", "--workdir WORKDIR", "--config.optimizer.lear"]),
+        ("evaluate", ["--workdir", "--checkpoint", "--split", "--config."]),
+        ("predict", ["IMAGE", "--output OUTPUT", "--workdir", "--checkpoint"]),
+    ],
+)
+def test_help_of_a_command(capsys, command, words):
+    with pytest.raises(SystemExit) as stop:
+        main.main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: main.py {command} ")
+    assert not [word for word in words if word.lower() not in text.lower()]
+    assert max(map(len, text.splitlines())) <= 88
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["train"], ["predict", "--workdir=x", "--output=y"]]
+)
+def test_incomplete_commands(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main.main(arguments)
+    assert stop.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_defects_keep_their_traceback(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(main, "run_train", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        main.main(["train", "--config=a", "--workdir=b"])
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "run_train", interrupt)
+    assert main.main(["train", "--config=a", "--workdir=b"]) == 130
+    assert "goes on from the last checkpoint" in capsys.readouterr().out

@@ -1,0 +1,208 @@
+"""`train`: each mistake of a user's is one line that names it, before a compilation."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_a_program_is_counted(compilations):
+    jax.jit(lambda x: x * 3 + 1)(np.arange(7.0))
+    assert compilations() > 0
+
+
+# The config.
+
+
+def test_no_such_config(refused_at_once, workdir):
+    message = refused_at_once(
+        "train", "--config=configs/shape.py", "--workdir", workdir
+    )
+    assert message.startswith("--config=configs/shape.py: no such file; did you mean")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def get_config(): return nothing", "NameError"),
+        ("x = 1", "get_config"),
+        ("def get_config(): return 1", "returns a int"),
+        ("if", "SyntaxError"),
+    ],
+)
+def test_a_config_that_cannot_be_used(refused_at_once, workdir, tmp_path, text, reason):
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+    message = refused_at_once("train", "--config", path, "--workdir", workdir)
+    assert message.startswith(f"--config={path}: ")
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("optimizer.learning_rte=1", "did you mean 'optimizer.learning_rate'?"),
+        ("learning_rate=1", "did you mean config.optimizer.learning_rate?"),
+        ("evaluation.evry=1", "did you mean 'evaluation.every'?"),
+        ("seed=one", "--config.seed=one: 'one' is not of type int"),
+        ("data.flip=maybe", "'maybe' is not of type bool"),
+        ("data.crop_size=33", "'33' is not of type tuple"),
+        ("data.crop_size=(33,", "is not of type tuple"),
+        ("data.crop_size=(33,33,33)", "config.data.crop_size=(33, 33, 33) cannot be"),
+        ("num_steps=0", "config.num_steps=0 cannot be used"),
+        ("num_steps=-5", "config.num_steps=-5 cannot be used"),
+        ("evaluation.every=0", "config.evaluation.every=0 cannot be used"),
+        ("checkpoint.every=0", "config.checkpoint.every=0 cannot be used"),
+        ("log_every=0", "config.log_every=0 cannot be used"),
+        ("optimizer.pixel_mean=most", "config.optimizer.pixel_mean='most' cannot be"),
+        ("batch_size=3", "config.batch_size=3 cannot be divided over 8 devices"),
+        ("evaluation.batch_size=3", "config.evaluation.batch_size=3 cannot be divided"),
+        ("evaluation.canvas_multiple=12", "is not a multiple of the output stride"),
+        ("data.name=folders", "config.data.name='folders' is unknown; did you mean"),
+        ("data.train_split=night", "has no split 'night'; it has train, val"),
+        ("data.val_split=night", "has no split 'night'; it has train, val"),
+        ("model.name=emanet_big", "config.model.name='emanet_big' is unknown"),
+        ("model.dtype=half", "config.model.dtype='half' is unknown"),
+        ("model.kernel=cosine", "config.model.kernel='cosine' is unknown"),
+        ("model.normalization=l3", "config.model.normalization='l3' is unknown"),
+    ],
+)
+def test_an_override_that_cannot_be_used(train_refused, override, wanted):
+    assert wanted in train_refused(override)
+
+
+def test_a_stride_that_cannot_be_used(train_refused):
+    message = train_refused("model.name=micro", "model.output_stride=12")
+    assert "config.model.output_stride=12 is unknown" in message
+
+
+@pytest.mark.parametrize(
+    "override", ["data.train_split=night", "model.kernel=cosine", "batch_size=3"]
+)
+def test_a_mistake_makes_no_workdir(refused_at_once, config_file, tmp_path, override):
+    workdir = tmp_path / "fresh"
+    refused_at_once(
+        "train",
+        f"--config={config_file}",
+        f"--workdir={workdir}",
+        f"--config.{override}",
+    )
+    assert not workdir.exists()
+
+
+def test_an_option_that_does_not_exist(refused_at_once, config_file, workdir):
+    message = refused_at_once(
+        "train", "--config", config_file, "--workdir", workdir, "--steps=3"
+    )
+    assert message == "'--steps=3' is not understood; write --config.FIELD=VALUE"
+
+
+# The data.
+
+
+def test_no_data(train_refused, tmp_path):
+    message = train_refused(f"data.root={tmp_path / 'nowhere'}")
+    assert message.startswith(f"{tmp_path}/nowhere: no such folder")
+
+
+def test_a_file_in_the_place_of_the_data(train_refused, data):
+    path = data / "classes.txt"
+    assert f"{path}: no such folder" in train_refused(f"data.root={path}")
+
+
+def test_data_that_is_not_given(train_refused):
+    message = train_refused("data.root=none")
+    assert "--config.data.root=" in message
+
+
+def test_a_list_that_names_a_missing_file(train_refused, data):
+    (data / "train.txt").write_text("p0\nghost\n")
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"{data}/train.txt:2: 'ghost' has no image")
+
+
+def test_a_missing_mask(train_refused, data):
+    (data / "labels/p1.png").unlink()
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"{data}/train.txt:2: 'p1' has no mask")
+
+
+def test_an_unreadable_image(train_refused, data):
+    (data / "images/p2.png").write_bytes(b"\x89PNG no more")
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"{data}/images/p2.png: cannot be read as an image")
+
+
+def test_a_mask_with_a_value_that_is_no_class(train_refused, data):
+    mask = np.zeros((40, 56), np.uint8)
+    mask[7, 7] = 9
+    Image.fromarray(mask).save(data / "labels/p4.png")
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"{data}/labels/p4.png: holds 9, neither a class (0..1)")
+
+
+def test_image_and_mask_of_different_sizes(train_refused, data):
+    Image.fromarray(np.zeros((40, 55), np.uint8)).save(data / "labels/p0.png")
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"{data}/images/p0.png: is 40x56 (height x width), but")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_empty_split(train_refused, data, split):
+    (data / f"{split}.txt").write_text("\n")
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"{data}/{split}.txt: the split is empty")
+
+
+def test_nothing_is_left_of_data_that_was_refused(train_refused, data, tmp_path):
+    (data / "images/p5.png").write_text("")
+    train_refused(f"data.root={data}")
+    assert not list((tmp_path / "records").rglob("*"))
+
+
+# The workdir.
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("model.name=emanet_r50", "config.model.name='small', not 'emanet_r50'"),
+        ("model.num_bases=4", "config.model.num_bases=None, not 4"),
+        ("seed=3", "config.seed=0, not 3"),
+        ("batch_size=16", "config.batch_size=8, not 16"),
+    ],
+)
+def test_a_workdir_of_another_training(train_refused, workdir, override, wanted):
+    message = train_refused(override)
+    assert message.startswith(f"--workdir={workdir} was trained with {wanted}")
+
+
+def test_a_workdir_of_other_classes(train_refused, workdir, data):
+    (data / "classes.txt").write_text("dark\nbright\nblue\n")
+    message = train_refused(f"data.root={data}")
+    assert message.startswith(f"--workdir={workdir} holds a network of 2 classes, but")
+
+
+@pytest.mark.parametrize("below", ["", "run", "a/b"])
+def test_a_workdir_that_cannot_be_written(
+    refused_at_once, config_file, tmp_path, training, below
+):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    message = refused_at_once(
+        "train", "--config", config_file, "--workdir", file / below
+    )
+    assert message.startswith(
+        f"--workdir: {file / below}/checkpoints cannot be written"
+    )
+    assert file.read_text() == "mine"
+
+
+def test_a_training_from_nothing_says_so(refused_at_once, config_file, tmp_path):
+    message = refused_at_once(
+        "train",
+        f"--config={config_file}",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.model.pretrained=none",
+    )
+    assert message.startswith("config.model.pretrained is not set; give a file")
