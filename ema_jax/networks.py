@@ -42,12 +42,13 @@ def EMANet(  # noqa: N802 (a model, named as in the paper)
         ValueError: an unknown depth or option.
 
     Example:
+        >>> from functools import partial
         >>> import jax
         >>> model = EMANet(num_classes=5, stage_sizes=(1, 1, 1, 1), width=8,
         ...                channels=16, num_bases=4)
         >>> images = jnp.zeros((1, 33, 33, 3))
-        >>> variables = model.init(jax.random.key(0), images, train=False)
-        >>> model.apply(variables, images, train=False).shape
+        >>> init = partial(model.init_with_output, train=False)
+        >>> jax.eval_shape(init, jax.random.key(0), images)[0].shape
         (1, 33, 33, 5)
 
     Reference:

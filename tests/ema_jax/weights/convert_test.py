@@ -1,5 +1,7 @@
 """State dicts in and out, and every way in which one does not fit."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from ema_jax.weights import (
     model_options,
 )
 from tests.golden import cases, seeded
+from tests.golden.foreign_cases import split_shapes
+from tests.golden.rebuild import golden
 from tests.golden.rebuild_foreign import state_dict
 
 SMALL = cases.Network(
@@ -30,6 +34,16 @@ OTHERS = ("mmseg101", "train", "timm_resnet152s", "torchvision_resnet50")
 
 def release(network: cases.Network = SMALL) -> dict[str, np.ndarray]:
     return seeded.state_dict(cases.network_shapes(network))
+
+
+def numbered(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Weights of which hardly two are the same."""
+    return {
+        name: np.arange(number, number + math.prod(shape), dtype=np.float32).reshape(
+            shape
+        )
+        for number, (name, shape) in enumerate(shapes.items())
+    }
 
 
 def without(state: dict, prefix: str) -> dict:
@@ -58,7 +72,10 @@ def assert_equal(actual: dict, expected: dict) -> None:
 
 @pytest.mark.parametrize("name", [*RELEASES, *OTHERS])
 def test_the_round_trip_is_exact(name):
-    state = release(RELEASES[name]) if name in RELEASES else state_dict(name)
+    if name in RELEASES:
+        state = numbered(cases.network_shapes(RELEASES[name]))
+    else:
+        state = numbered(split_shapes(golden("foreign")[f"{name}/shapes"]))
     exported = export_state_dict(convert_state_dict(state))
     assert_equal(exported, without(state, "fc."))
     assert all(x.flags.c_contiguous for x in exported.values())
@@ -75,7 +92,8 @@ def test_mmseg_parts_are_optional(part):
 
 def test_options_are_those_of_the_network():
     network = cases.Network(cases.STAGE_SIZES[101])
-    assert model_options(convert_state_dict(release(network))) == {
+    state = numbered(cases.network_shapes(network))
+    assert model_options(convert_state_dict(state)) == {
         "stage_sizes": (3, 4, 23, 3),
         "stem": "deep128",
         "stem_width": 64,

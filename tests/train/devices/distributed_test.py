@@ -81,12 +81,12 @@ def test_what_is_missing_is_named(environment, flags, wanted):
     assert "\n" not in str(error.value)
 
 
-def test_two_processes_of_four_devices_equal_one_device(lab, tmp_path):
+def test_two_processes_of_two_devices_equal_one_device(lab, tmp_path):
     """20 updates, and evaluations of 5 images, that no batch divides."""
     one, two = tmp_path / "one", tmp_path / "two"
     run = lab.start(one, SMALL_STEPS)
     assert run.wait() == [0], run.said()
-    run = lab.start(two, SMALL_STEPS, processes=2, devices=4)
+    run = lab.start(two, SMALL_STEPS, processes=2, devices=2)
     assert run.wait() == [0, 0], run.said()
     first, second = (log.read_text() for log in run.logs)
     assert "step 20: val mIoU" in first
@@ -140,8 +140,8 @@ def test_sigterm_on_one_process_saves_all_and_the_other_count_goes_on(lab, tmp_p
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_process_that_dies_stops_the_other(lab, tmp_path, killed):
-    run = lab.start(tmp_path, "num_steps=10000", processes=2)
-    wait_for(run, tmp_path / "checkpoints/5")
+    run = lab.start(tmp_path, "num_steps=10000", "checkpoint.every=1", processes=2)
+    wait_for(run, tmp_path / "checkpoints/1")
     run.signal(signal.SIGKILL, killed)
     start = time.monotonic()
     statuses = run.wait(90)
