@@ -41,11 +41,21 @@ OTHER_FIELDS = [
 """Model, option, value, and what goes with it."""
 
 
-@pytest.fixture
-def config():
+def tiny():
     fields = default.model()
     fields.name = "emanet_tiny"
     return fields
+
+
+@pytest.fixture
+def config():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def untouched():
+    """What no field of the config changes."""
+    return build_model(tiny(), 3)
 
 
 def refused(config):
@@ -56,8 +66,8 @@ def refused(config):
 
 
 @pytest.mark.parametrize(("field", "value"), EMAU_FIELDS.items())
-def test_fields_of_the_unit(config, field, value):
-    assert getattr(build_model(config, 3).head.context, field) != value
+def test_fields_of_the_unit(config, untouched, field, value):
+    assert getattr(untouched.head.context, field) != value
     config[field] = value
     assert getattr(build_model(config, 3).head.context, field) == value
 
