@@ -14,6 +14,7 @@ FLAGS = ["--xla_backend_optimization_level=0"]
 
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+    FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 
 
 @contextmanager
