@@ -3,8 +3,11 @@
 import ast
 import importlib.util
 import inspect
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from textwrap import shorten
@@ -17,6 +20,7 @@ from train.user.errors import UserError
 from train.user.names import nearest
 
 PREFIX = "--config."
+SHIPPED = Path(__file__).parents[2] / "configs"
 
 BOOLEANS = {"true": True, "false": False}
 NONE_IS_A_CHOICE = ("bases_update", "normalization")
@@ -37,7 +41,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """
     file, argument = split_argument(path)
     if not file.is_file():
-        known = sorted(str(p) for p in Path("configs").glob("[!_]*.py"))
+        known = sorted(os.path.relpath(p) for p in SHIPPED.glob("[!_]*.py"))
         raise UserError(f"--config={path}: no such file; {nearest(path, known)}")
     config = _run(file, argument)
     for override in overrides:
@@ -71,7 +75,7 @@ def config_name(path: str) -> str:
         'voc_emanet_r50'
     """
     file, argument = split_argument(path)
-    return "_".join([file.stem, *filter(None, [argument])])
+    return re.sub(r"[^\w.=+-]", "_", "_".join([file.stem, *filter(None, [argument])]))
 
 
 def _run(file: Path, argument: str | None) -> ConfigDict:
@@ -81,24 +85,37 @@ def _run(file: Path, argument: str | None) -> ConfigDict:
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     arguments = () if argument is None else (argument,)
-    sys.path.append(str(file.parent.absolute()))
     try:
-        loader.exec_module(module)
-        _check_argument(module.get_config, file, arguments)
-        config = module.get_config(*arguments)
+        with _neighbours(file.parent.absolute()):
+            loader.exec_module(module)
+            _check_argument(module.get_config, file, arguments)
+            config = module.get_config(*arguments)
     except UserError:
         raise
     except Exception as error:  # anything that the user's file raises
         reason = shorten(f"{type(error).__name__}: {error}", 200)
         raise UserError(f"--config={file}: get_config() fails ({reason})") from error
-    finally:
-        sys.path.pop()
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"--config={file}: get_config() returns a {type(config).__name__}; "
             "return a ConfigDict, such as configs.default.get_config()"
         )
     return config
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[None]:
+    """Import from a folder, and forget it: another one may have the same names."""
+    path, before = list(sys.path), set(sys.modules)
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in sys.modules.keys() - before:
+            origin = getattr(sys.modules[name], "__file__", None)
+            if origin == str(folder / f"{name}.py"):
+                del sys.modules[name]
 
 
 def _check_argument(

@@ -298,3 +298,28 @@ def test_a_model_that_does_not_exist():
 def test_the_name_of_a_config_names_its_argument():
     assert config_name("configs/voc.py") == "voc"
     assert config_name("configs/voc.py:fcn_r50") == "voc_fcn_r50"
+
+
+def test_neighbours_of_one_name_in_two_folders(tmp_path):
+    """Each config gets its own, and leaves the path as it was."""
+    lines = "import sys; sys.path.append('elsewhere')\nimport neighbour\n"
+    lines += "from configs import default\ndef get_config():\n"
+    lines += "    config = default.get_config()\n"
+    lines += "    config.seed = neighbour.SEED\n    return config\n"
+    before = list(sys.path)
+    for seed in (3, 4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "neighbour.py").write_text(f"SEED = {seed}\n")
+        (folder / "mine.py").write_text(lines)
+        assert load_config(str(folder / "mine.py")).seed == seed
+        assert sys.path == before
+
+
+def test_no_such_file_seen_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "configs/shapes.py" in message(load_config, "configs/shape.py")
+
+
+def test_the_name_of_a_config_is_that_of_a_file():
+    assert config_name("a/b.py:c/d e") == "b_c_d_e"
