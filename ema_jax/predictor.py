@@ -76,7 +76,7 @@ class Predictor:
 
     Example:
         >>> model = MODELS["emanet_tiny"](num_classes=3)
-        >>> variables = init_variables(model, seed=0)
+        >>> variables = jax.jit(lambda: init_variables(model, seed=0))()
         >>> predictor = Predictor(model, variables, canvas_multiple=32)
         >>> prediction = predictor(np.zeros((20, 30, 3), np.uint8))
         >>> prediction.mask.shape, prediction.probabilities.shape

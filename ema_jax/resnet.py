@@ -74,10 +74,12 @@ class ResNet(nn.Module):
         ValueError: an unknown stem or output stride.
 
     Example:
+        >>> from functools import partial
         >>> import jax
         >>> net = ResNet(stage_sizes=(1, 1, 1, 1), width=8)
         >>> image = jnp.zeros((1, 33, 65, 3))
-        >>> stages, _ = net.init_with_output(jax.random.key(0), image, train=False)
+        >>> init = partial(net.init_with_output, train=False)
+        >>> stages, _ = jax.eval_shape(init, jax.random.key(0), image)
         >>> [stage.x.shape for stage in stages]
         [(1, 9, 17, 32), (1, 5, 9, 64), (1, 5, 9, 128), (1, 5, 9, 256)]
 

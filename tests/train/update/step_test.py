@@ -76,7 +76,7 @@ def start(optimizer, training: cases.Training) -> TrainState:
         step=jnp.zeros((), jnp.int32),
         params=weights["params"],
         batch_stats=weights["batch_stats"],
-        opt_state=optimizer.init(weights["params"]),
+        opt_state=run(optimizer.init, weights["params"]),
     )
 
 
