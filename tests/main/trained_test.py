@@ -47,6 +47,13 @@ def test_weights_that_cannot_be_read(refused_at_once, config_file, tmp_path, opt
     assert "no complete safetensors file" in message
 
 
+def test_a_mistake_in_the_config_is_said_before_the_weights_are_read(refused_at_once):
+    message = refused_at_once(
+        "evaluate", "--weights=emanet.pth", "--config=configs/voc.py:emanet_r5"
+    )
+    assert message.startswith("config.model.name='emanet_r5' is unknown; did you mean")
+
+
 def test_weights_need_a_config(refused_at_once):
     message = refused_at_once("evaluate", "--weights=emanet.pth")
     assert "give --config too" in message

@@ -113,8 +113,9 @@ def _neighbours(folder: Path) -> Iterator[None]:
     finally:
         sys.path[:] = path
         for name in sys.modules.keys() - before:
-            origin = getattr(sys.modules[name], "__file__", None)
-            if origin == str(folder / f"{name}.py"):
+            origin = getattr(sys.modules[name], "__file__", None) or ""
+            own = folder / name.partition(".")[0]  # not what is installed below
+            if origin == f"{own}.py" or own in Path(origin).parents:
                 del sys.modules[name]
 
 

@@ -207,13 +207,16 @@ def load_weights(
     )
     if config is None and not path.endswith(SAFETENSORS):  # no other can say it
         raise unexplained
+    if config is not None:  # a mistake in it is said before the file is read
+        config = _overridden(config, overrides)
+        check_limits(config)
     description, variables = read_model(path, "--weights=")
     if config is None:
         if description is None:
             raise unexplained
         config = described_config(load_config(default), description.network)
-    config = _overridden(config, overrides)
-    check_limits(config)
+        config = _overridden(config, overrides)
+        check_limits(config)
     num_classes = count_classes(variables, path)
     network = named_network(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)

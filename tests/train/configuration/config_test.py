@@ -310,7 +310,9 @@ def test_neighbours_of_one_name_in_two_folders(tmp_path):
     for seed in (3, 4):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        (folder / "neighbour.py").write_text(f"SEED = {seed}\n")
+        (folder / "neighbour").mkdir()
+        (folder / "neighbour/__init__.py").write_text("from neighbour.one import SEED")
+        (folder / "neighbour/one.py").write_text(f"SEED = {seed}\n")
         (folder / "mine.py").write_text(lines)
         assert load_config(str(folder / "mine.py")).seed == seed
         assert sys.path == before
