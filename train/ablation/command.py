@@ -1,7 +1,6 @@
 """The whole of an ablation: train what is missing, then write tables and figures."""
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -15,22 +14,28 @@ import jax
 from ml_collections import ConfigDict
 
 from ema_jax.segmenter import init_variables
-from train.ablation.cost import costs_of
 from train.ablation.figures import draw
 from train.ablation.folder import (
+    COST,
+    COST_LOG,
+    FINISHED,
+    LOG,
+    RESULT,
     Specification,
     check_local,
     check_unchanged,
     claim,
+    fail,
     fingerprint,
     held,
-    write_text,
+    read_json,
+    result_of,
+    write,
     writing,
 )
-from train.ablation.grid import Ablation, Run, load_ablation
+from train.ablation.grid import Ablation, load_ablation
 from train.ablation.jobs import Job, check_jobs, run_jobs
-from train.ablation.results import FINISHED, as_csv
-from train.ablation.run import RESULT, fail, result_of
+from train.ablation.results import Results, as_csv, find
 from train.ablation.sweep import IterationSweep
 from train.ablation.tables import as_markdown
 from train.configuration.config import to_json
@@ -40,11 +45,6 @@ from train.model.pretrained import check_fit, given_weights
 from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
-
-ROOT = Path(__file__).parents[2]
-"""Where `train` and `configs` are imported from."""
-
-LOG, COST_LOG = "log.txt", "cost.txt"
 
 
 def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> None:
@@ -70,14 +70,15 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
     check_trainings(ablation, datasets)
     folder = Path(workdir)
     with held(folder):
-        claim(folder, ablation)
-        specify(ablation, datasets, folder)
-        results = train_missing(ablation, folder, jobs)
+        with writing(folder):
+            claim(folder, ablation)
+            specify(ablation, datasets, folder)
+        train_missing(ablation, folder, jobs)
         if ablation.costs:
-            tell_costs(ablation, results, folder, jobs)
-        write(ablation, results, folder)
-    print((folder / "summary.md").read_text())
-    failed = [run for run in ablation.runs if not _finished(results, run)]
+            tell_costs(ablation, folder, jobs)
+        results = compare(ablation, folder)
+    print((folder / "summary.md").read_text("utf-8"))
+    failed = [run for run in ablation.runs if not _finished(results[run.folder])]
     if failed:
         first = results[failed[0].folder]
         raise UserError(
@@ -111,16 +112,17 @@ def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None
     Raises:
         UserError: the first mistake, as the training would have said it.
     """
-    splits: dict[str, tuple[Dataset, str]] = {}
-    networks: dict[str, tuple[ConfigDict, Dataset]] = {}
-    for run in ablation.runs:
-        config, dataset = run.config, datasets[run.folder]
-        for split in (config.data.train_split, config.data.val_split):
-            splits.setdefault(f"{dataset.folder}:{split}", (dataset, split))
-        size = config.data.crop_size
-        network = repr((to_json(config.model), dataset.class_names, size))
-        networks.setdefault(network, (config, dataset))
-    for dataset, split in splits.values():
+    trainings = [(run.config, datasets[run.folder]) for run in ablation.runs]
+    splits = {
+        (dataset.folder, split): dataset
+        for config, dataset in trainings
+        for split in (config.data.train_split, config.data.val_split)
+    }
+    networks = {
+        repr((to_json(c.model), dataset.class_names, c.data.crop_size)): (c, dataset)
+        for c, dataset in trainings
+    }
+    for (_, split), dataset in splits.items():
         dataset.source(split)
     weights = dict[str, Any]()
     for config, dataset in networks.values():
@@ -143,9 +145,8 @@ def check_network(
         try:
             IterationSweep(model)
         except UserError as error:
-            raise UserError(
-                f"config.model.name={config.model.name}: {error}"
-            ) from error
+            name = config.model.name
+            raise UserError(f"config.model.name={name}: {error}") from error
     source = config.model.pretrained
     if source not in weights:
         weights[source] = given_weights(config.model)
@@ -164,84 +165,57 @@ def specify(ablation: Ablation, datasets: Mapping[str, Dataset], folder: Path) -
     }
     for place, specification in wanted.items():
         check_unchanged(place, specification)
-    with writing(folder):
-        for place, specification in wanted.items():
-            specification.write(place)
+    for place, specification in wanted.items():
+        specification.write(place)
 
 
-def train_missing(ablation: Ablation, folder: Path, jobs: int) -> dict[str, Any]:
-    """Train every run without a result that is finished; the results of all."""
-    found = {run.folder: result_of(folder / run.folder) for run in ablation.runs}
-    results = {
-        name: result
-        for name, result in found.items()
-        if result and result["status"] == FINISHED
-    }
-    left = [run for run in ablation.runs if run.folder not in results]
-    for run in left:  # those that failed are tried again
-        (folder / run.folder / RESULT).unlink(missing_ok=True)
-    done = len(results)
-    if done:
-        log.info("%d of %d runs are finished already", done, len(ablation.runs))
-    start = time.monotonic()
+def train_missing(ablation: Ablation, folder: Path, jobs: int) -> None:
+    """Train every run without a result that is finished."""
+    places = [folder / run.folder for run in ablation.runs]
+    left = [place for place in places if not _finished(result_of(place))]
+    for place in left:  # those that failed are tried again
+        (place / RESULT).unlink(missing_ok=True)
+    total, before = len(places), len(places) - len(left)
+    if before:
+        log.info("%d of %d runs are finished already", before, total)
+    start, ended = time.monotonic(), 0
 
     def note(index: int, status: int) -> None:
-        run = left[index]
+        nonlocal ended
+        ended += 1
         with writing(folder):
-            results[run.folder] = collect(folder / run.folder, status)
-        count = len(results) - done
-        eta = (time.monotonic() - start) / count * (len(left) - count)
+            result = collect(left[index], status)
+        eta = (time.monotonic() - start) / ended * (len(left) - ended)
         log.info(
             "%s: %s (%d of %d, ETA %.0f min)",
-            run.folder.removeprefix("runs/"),
-            describe(results[run.folder]),
-            len(results),
-            len(ablation.runs),
+            left[index].relative_to(folder / "runs"),
+            describe(result),
+            before + ended,
+            total,
             eta / 60,
         )
-        write(ablation, results, folder)
+        compare(ablation, folder)
 
-    trainings = [job(folder / run.folder, jobs) for run in left]
-    run_jobs(trainings, jobs, environment(), note)
-    return results
+    run_jobs([_job("run", place, place / LOG, str(jobs)) for place in left], jobs, note)
 
 
-def tell_costs(
-    ablation: Ablation, results: Mapping[str, Any], folder: Path, jobs: int
-) -> None:
+def tell_costs(ablation: Ablation, folder: Path, jobs: int) -> None:
     """Find out what each point costs that has a training and no costs yet."""
-    points = {
-        run.labels: folder / run.folder
-        for run in ablation.runs
-        if _finished(results, run) and not costs_of(folder / run.folder)
+    places = [folder / run.folder for run in ablation.runs]
+    asked = {  # one training of each point
+        place.parent: place
+        for place in places
+        if _finished(result_of(place)) and not read_json(place.parent / COST)
     }
-    asked = list(points.values())
+    points = list(asked)
 
     def note(index: int, status: int) -> None:
         if status:
-            point = asked[index].parent
-            said = _last_line(point / COST_LOG)
-            log.info("%s: its costs are not known: %s", point.name, shorten(said, 200))
+            said = shorten(_last_line(points[index] / COST_LOG), 200)
+            log.info("%s: its costs are not known: %s", points[index].name, said)
 
-    run_jobs([cost_job(run) for run in asked], jobs, environment(), note)
-
-
-def job(folder: Path, jobs: int) -> Job:
-    """The process that trains one run, of several at a time."""
-    command = [sys.executable, "-m", "train.ablation.run", str(folder), str(jobs)]
-    return Job(command, folder / LOG)
-
-
-def cost_job(folder: Path) -> Job:
-    """The process that tells what the point of a run costs."""
-    command = [sys.executable, "-m", "train.ablation.cost", str(folder)]
-    return Job(command, folder.parent / COST_LOG)
-
-
-def environment() -> dict[str, str]:
-    """That of this process, so that our modules are found from any folder."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    trainings = [_job("cost", asked[point], point / COST_LOG) for point in points]
+    run_jobs(trainings, jobs, note)
 
 
 def collect(folder: Path, status: int) -> dict[str, Any]:
@@ -264,17 +238,29 @@ def describe(result: dict[str, Any]) -> str:
     return f"val mIoU {best:.4f}"
 
 
-def write(ablation: Ablation, results: dict[str, Any], folder: Path) -> None:
-    """Write tables and figures of what there is."""
-    results = {name: costs_of(folder / name) | found for name, found in results.items()}
+def compare(ablation: Ablation, folder: Path) -> Results:
+    """Write tables and figures of the results that there are, which are returned."""
+    results = {
+        run.folder: (read_json((folder / run.folder).parent / COST) or {}) | result
+        for run in ablation.runs
+        if (result := result_of(folder / run.folder))
+    }
+    found = find(ablation, results)
     with writing(folder):
-        write_text(folder / "results.csv", as_csv(ablation, results))
-        write_text(folder / "summary.md", as_markdown(ablation, results))
-        draw(ablation, results, folder)
+        write(folder / "results.csv", as_csv(found))
+        write(folder / "summary.md", as_markdown(ablation, results))
+        draw(ablation.name, found, folder)
+    return results
 
 
-def _finished(results: Mapping[str, Any], run: Run) -> bool:
-    return results[run.folder]["status"] == FINISHED
+def _job(module: str, folder: Path, log: Path, *more: str) -> Job:
+    """A process of ours for the run of a folder."""
+    command = [sys.executable, "-m", f"train.ablation.{module}", str(folder)]
+    return Job([*command, *more], log)
+
+
+def _finished(result: Mapping[str, Any] | None) -> bool:
+    return result is not None and result["status"] == FINISHED
 
 
 def _last_line(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from train.ablation.folder import read_json, read_specification, write_json
+from train.ablation.folder import COST, read_specification, write_json
 from train.ablation.jobs import end_with_parent
 from train.aot.compile import DoesNotFitError, compile_step
 from train.data import open_dataset
@@ -18,8 +18,6 @@ from train.model.build import build_model
 from train.profile.counts import count
 from train.user.console import log_to_stderr
 from train.user.errors import UserError
-
-COST = "cost.json"
 
 
 def costs(config: ConfigDict, num_classes: int) -> dict[str, int]:
@@ -40,20 +38,14 @@ def costs(config: ConfigDict, num_classes: int) -> dict[str, int]:
     }
 
 
-def costs_of(folder: Path) -> dict[str, int]:
-    """What is known of the costs of a run, from the folder of its point."""
-    return read_json(folder.parent / COST) or {}
-
-
 def main(folder: Path) -> int:
     """Write the costs of the run of a folder; returns the exit status."""
     end_with_parent()
     log_to_stderr()
     config = read_specification(folder).config
+    data = config.data
     try:
-        dataset = open_dataset(
-            config.data.name, root=config.data.root, data_dir=config.data.data_dir
-        )
+        dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
         found = costs(config, dataset.num_classes)
     except (DoesNotFitError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,22 +1,26 @@
 """Pictures of an ablation, as PNG files."""
 
+import io
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.ablation.folder import replace
-from train.ablation.grid import Ablation
+from train.ablation.folder import write
+from train.ablation.grid import SWEPT
 from train.ablation.results import (
-    Grid,
-    Results,
+    Findings,
+    Key,
     Statistic,
-    cells,
-    rows,
+    Summary,
+    cell,
+    fewer,
+    most,
+    sides,
     summarize,
 )
 
@@ -26,135 +30,114 @@ MARKERS = ("o", "s", "^")
 SPREAD = 0.5  # of the distance of two columns, over which the lines stand apart
 
 
-def draw(ablation: Ablation, results: Results, workdir: Path) -> list[Path]:
+def draw(title: str, found: Findings, workdir: Path) -> list[Path]:
     """Draw what the ablation varies; the files written, none before a run finished.
 
     Figures of an earlier call that are not drawn now are deleted.
     """
-    drawn = _figures(ablation, results)
+    drawn = _figures(found)
     for name in FIGURES:
         path = workdir / f"{name}.png"
         if figure := drawn.get(name):
-            figure.axes[0].set_title(ablation.name)
-            replace(path, partial(figure.savefig, format="png"))
+            figure.axes[0].set_title(title)
+            picture = io.BytesIO()
+            figure.savefig(picture, format="png")
+            write(path, picture.getvalue())
         else:
             path.unlink(missing_ok=True)
     return [workdir / f"{name}.png" for name in drawn]
 
 
-def _figures(ablation: Ablation, results: Results) -> dict[str, Figure]:
+def _figures(found: Findings) -> dict[str, Figure]:
     """By the name of its file, each figure that there is something for."""
-    summary = summarize(ablation, results, "mean_iou")
+    names, summary = found.names, summarize(found, "mean_iou")
     if not any(summary.values()):
         return {}
-    if grid := cells(ablation, summary):
-        drawn = {"grid": heat_map(grid), "mean_iou": lines(grid)}
+    if len(names) == 2:
+        drawn = {"grid": heat_map(names, summary), "mean_iou": lines(names, summary)}
     else:
-        drawn = {"mean_iou": points(ablation, results, summary)}
-    costs = summarize(ablation, results, "multiply_adds")
-    if any(costs.values()):
-        drawn["cost"] = against_cost(summary, costs)
+        drawn = {"mean_iou": points(found)}
+    if any(summarize(found, "multiply_adds").values()):
+        drawn["cost"] = against_cost(found)
     return drawn
 
 
-def points(ablation: Ablation, results: Results, summary: dict) -> Figure:
+def points(found: Findings) -> Figure:
     """Mean and spread of each point of the grid, and every seed beside them."""
-    most = max(value.n for value in summary.values() if value)
-    labels = [_label(key) for key in summary]
+    summary = summarize(found, "mean_iou")
+    labels = [_label(found, key) for key in summary]
     where = dict(zip(summary, positions(labels), strict=True))
-    axes = _axes(width=max(6.0, 0.9 * len(labels)))
+    figure, axes = _canvas(width=max(6.0, 0.9 * len(labels)))
     for key, value in summary.items():
         if value:
             _error_bar(axes, where[key], value, "C0")
-    names = [axis.name for axis in ablation.axes]
-    for row in rows(ablation, results):
-        if row["mean_iou"] is not None:
-            key = tuple(row[name] for name in names), row["eval_iters"]
-            axes.plot(where[key], 100 * row["mean_iou"], ".", color="grey", zorder=1)
-    counted = [
-        text + fewer(value, most)
-        for text, value in zip(labels, summary.values(), strict=True)
-    ]
+    for line in found.lines:
+        if line.get("mean_iou") is not None:
+            x = where[tuple(line[name] for name in found.names)]
+            axes.plot(x, 100 * line["mean_iou"], ".", color="grey", zorder=1)
+    marks = [fewer(v.n if v else 0, most(summary)) for v in summary.values()]
+    counted = [label + mark for label, mark in zip(labels, marks, strict=True)]
     _name_ticks(axes, list(where.values()), counted)
-    axes.set_xlabel(", ".join(names))
-    axes.set_ylabel(SCORE)
-    return _figure(axes)
+    axes.set(xlabel=", ".join(found.axes), ylabel=SCORE)
+    return figure
 
 
-def lines(grid: Grid) -> Figure:
+def lines(names: Sequence[str], summary: Summary) -> Figure:
     """One line for each row of a grid, over its columns; open where n is smaller."""
-    axes = _axes(width=7.5)
-    x = positions(grid.columns)
+    figure, axes = _canvas(width=7.5)
+    rows, columns = sides(summary)
+    x = positions(columns)
     nearest = min((abs(a - b) for a, b in pairwise(x)), default=1.0)
-    step = SPREAD * nearest / len(grid.rows)
-    for i, row in enumerate(grid.rows):
-        found = [
-            (place + step * (i - (len(grid.rows) - 1) / 2), value)
-            for place, column in zip(x, grid.columns, strict=True)
-            if (value := grid.values[row, column])
-        ]
-        name = f"{grid.names[0]} = {row}"
-        counts = {value.n for _, value in found}
-        if counts and max(counts) < grid.most():
-            name += f" (n={max(counts)})"
-        axes.plot(
-            [place for place, _ in found],
-            [100 * value.mean for _, value in found],
-            color=colour(i),
-            zorder=1,
-            label=name,
-        )
-        for place, value in found:
-            _error_bar(axes, place, value, colour(i), value.n < grid.most())
-    _name_ticks(axes, x, grid.columns)
-    axes.set_xlabel(grid.names[1])
-    axes.set_ylabel(SCORE)
-    _legend_beside(axes)
-    return _figure(axes)
+    step = SPREAD * nearest / len(rows)
+    for i, row in enumerate(rows):
+        found = {
+            place + step * (i - (len(rows) - 1) / 2): value
+            for place, column in zip(x, columns, strict=True)
+            if (value := summary[row, column])
+        }
+        means = [100 * value.mean for value in found.values()]
+        n = max((value.n for value in found.values()), default=0)
+        name = f"{names[0]} = {row}{fewer(n, most(summary))}"
+        axes.plot(list(found), means, color=colour(i), zorder=1, label=name)
+        for place, value in found.items():
+            _error_bar(axes, place, value, colour(i), value.n < most(summary))
+    _name_ticks(axes, x, columns)
+    axes.set(xlabel=names[1], ylabel=SCORE)
+    _legend_beside(figure)
+    return figure
 
 
-def heat_map(grid: Grid) -> Figure:
+def heat_map(names: Sequence[str], summary: Summary) -> Figure:
     """The grid in colours, with its numbers."""
-    means = np.full((len(grid.rows), len(grid.columns)), np.nan)
-    axes = _axes(width=2 + 1.3 * means.shape[1], height=1.5 + 0.6 * means.shape[0])
-    for i, row in enumerate(grid.rows):
-        for j, column in enumerate(grid.columns):
-            if value := grid.values[row, column]:
-                means[i, j] = 100 * value.mean
-                axes.text(
-                    j, i, grid.text(row, column), ha="center", va="center", fontsize=8
-                )
+    rows, columns = sides(summary)
+    means = np.full((len(rows), len(columns)), np.nan)
+    figure, axes = _canvas(2 + 1.3 * len(columns), 1.5 + 0.6 * len(rows))
+    for i, j in np.ndindex(means.shape):
+        if value := summary[rows[i], columns[j]]:
+            means[i, j] = 100 * value.mean
+            text = cell(summary, rows[i], columns[j])
+            axes.text(j, i, text, ha="center", va="center", fontsize=8)
     axes.imshow(means, cmap="Blues", aspect="auto", alpha=0.6)
-    axes.set_xticks(range(len(grid.columns)), grid.columns)
-    axes.set_yticks(range(len(grid.rows)), grid.rows)
-    axes.set_xlabel(grid.names[1])
-    axes.set_ylabel(grid.names[0])
-    return _figure(axes)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=names[1], ylabel=names[0])
+    return figure
 
 
-def against_cost(summary: dict, costs: dict) -> Figure:
+def against_cost(found: Findings) -> Figure:
     """Score against multiply-adds; a legend names the points, as costs may be alike."""
-    axes = _axes(width=7.5)
-    most = max(value.n for value in summary.values() if value)
+    figure, axes = _canvas(width=7.5)
+    summary = summarize(found, "mean_iou")
+    costs = summarize(found, "multiply_adds")
     for i, (key, value) in enumerate(summary.items()):
-        if value and costs[key]:
-            cost, less = costs[key].mean / 1e9, value.n < most
-            name = _label(key) + fewer(value, most)
-            _error_bar(axes, cost, value, colour(i), less, MARKERS[i // 10 % 3], name)
-    axes.set_xlabel("multiply-adds (G)")
-    axes.set_ylabel(SCORE)
-    _legend_beside(axes)
-    return _figure(axes)
-
-
-def fewer(value: Statistic | None, most: int) -> str:
-    """A mark for a statistic of fewer seeds than others have.
-
-    Example:
-        >>> fewer(Statistic(0.5, None, 1), most=3)
-        ' (n=1)'
-    """
-    return f" (n={value.n})" if value and value.n < most else ""
+        if value and (cost := costs[key]):
+            name = _label(found, key) + fewer(value.n, most(summary))
+            options = {"fmt": MARKERS[i // 10 % 3], "label": name}
+            less = value.n < most(summary)
+            _error_bar(axes, cost.mean / 1e9, value, colour(i), less, **options)
+    axes.set(xlabel="multiply-adds (G)", ylabel=SCORE)
+    _legend_beside(figure)
+    return figure
 
 
 def colour(index: int) -> str:
@@ -173,19 +156,12 @@ def positions(labels: Sequence[str]) -> list[float]:
         values = [float(label) for label in labels]
     except ValueError:
         return [float(index) for index in range(len(labels))]
-    if min(values) <= 0:
-        return values
-    return [float(np.log2(value)) for value in values]
+    return values if min(values) <= 0 else np.log2(values).tolist()
 
 
-def _axes(width: float = 6.0, height: float = 4.0) -> Axes:
-    return Figure(figsize=(width, height), dpi=120, layout="constrained").subplots()
-
-
-def _figure(axes: Axes) -> Figure:
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
-    return figure
+def _canvas(width: float, height: float = 4.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, figure.subplots()
 
 
 def _error_bar(
@@ -194,25 +170,22 @@ def _error_bar(
     value: Statistic,
     color: str,
     hollow: bool = False,
-    marker: str = "o",
-    name: str | None = None,
+    **options: Any,
 ) -> None:
+    """Mean and spread in percent."""
     axes.errorbar(
         x,
         100 * value.mean,
         100 * value.std if value.std is not None else None,
-        fmt=marker,
         color=color,
         markerfacecolor="white" if hollow else color,
-        capsize=4,
-        zorder=2,
-        label=name,
+        **{"fmt": "o", "capsize": 4, "zorder": 2, **options},
     )
 
 
-def _legend_beside(axes: Axes) -> None:
+def _legend_beside(figure: Figure) -> None:
     """Outside, where it hides no point."""
-    _figure(axes).legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
 
 
 def _name_ticks(axes: Axes, x: Sequence[float], labels: Sequence[str]) -> None:
@@ -222,7 +195,10 @@ def _name_ticks(axes: Axes, x: Sequence[float], labels: Sequence[str]) -> None:
     )
 
 
-def _label(key: tuple) -> str:
-    labels, iters = key
-    parts = [*labels, *([] if iters is None else [f"T_eval {iters}"])]
+def _label(found: Findings, key: Key) -> str:
+    """A point in words: its labels, and the iterations by name."""
+    parts = [
+        f"{SWEPT} {label}" if name == SWEPT else label
+        for name, label in zip(found.names, key, strict=True)
+    ]
     return ", ".join(parts) or "base"

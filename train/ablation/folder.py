@@ -4,25 +4,31 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from train.ablation.grid import Ablation
-from train.configuration.config import field_names, from_json, to_json
+from train.configuration.config import from_json, to_json
 from train.data import Dataset
 from train.user.errors import UserError
 from train.user.folders import not_written, writable_folder
 from train.workdir.lock import WorkdirLock
 
-NAME = "ablation.json"
+ABLATION = "ablation.json"
+SPECIFICATION, RESULT, LOG = "run.json", "result.json", "log.txt"
+"""In the folder of each run."""
 
-SPECIFICATION, RESULT = "run.json", "result.json"
+COST, COST_LOG = "cost.json", "cost.txt"
+"""Beside the runs of a point, which differ in their seeds alone."""
 
-PLACES = ("data.root", "data.data_dir", "data.num_threads", "data.prefetch")
+FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+
+PLACES = {"data.root", "data.data_dir", "data.num_threads", "data.prefetch"}
 """Fields that say where and how data is read; what is read has a fingerprint."""
 
 
@@ -62,16 +68,15 @@ def claim(folder: Path, ablation: Ablation) -> None:
     Raises:
         UserError: those of an ablation of another name, or over other axes.
     """
-    wanted = {"name": ablation.name, "axes": [axis.name for axis in ablation.axes]}
-    old = read_json(folder / NAME) or wanted
+    wanted = {"name": ablation.name, "axes": list(ablation.axes)}
+    old = read_json(folder / ABLATION) or wanted
     if old != wanted:
         over = ", ".join(old["axes"]) or "nothing"
         raise UserError(
             f"--workdir={folder} holds the ablation {old['name']} over {over}; "
             "choose another workdir"
         )
-    with writing(folder):
-        write_json(folder / NAME, wanted)
+    write_json(folder / ABLATION, wanted)
 
 
 @dataclass(frozen=True)
@@ -97,22 +102,15 @@ class Specification:
         old = read_json(folder / SPECIFICATION)
         if old is None or tuple(old["eval_iters"]) != self.eval_iters:
             (folder / RESULT).unlink(missing_ok=True)
-        values = {
-            "config": to_json(self.config),
-            "dataset": self.dataset,
-            "eval_iters": list(self.eval_iters),
-        }
-        write_json(folder / SPECIFICATION, values)
+        values = {"config": to_json(self.config), "dataset": self.dataset}
+        write_json(folder / SPECIFICATION, values | {"eval_iters": self.eval_iters})
 
 
 def read_specification(folder: Path) -> Specification:
     """What `run.json` of a folder says."""
     values = json.loads((folder / SPECIFICATION).read_text())
-    return Specification(
-        from_json(values["config"]),
-        values.get("dataset", ""),
-        tuple(values["eval_iters"]),
-    )
+    config, iters = from_json(values["config"]), tuple(values["eval_iters"])
+    return Specification(config, values.get("dataset", ""), iters)
 
 
 def check_unchanged(folder: Path, wanted: Specification) -> None:
@@ -144,8 +142,7 @@ def fingerprint(dataset: Dataset) -> str:
 
     They stand for the classes, and the number and bytes of the examples of each split.
     """
-    path = Path(dataset.folder) / "dataset_info.json"
-    info = json.loads(path.read_text())
+    info = json.loads((Path(dataset.folder) / "dataset_info.json").read_text())
     splits = {
         split["name"]: (split["shardLengths"], split["numBytes"])
         for split in info["splits"]
@@ -159,40 +156,44 @@ def differing_field(old: ConfigDict, new: ConfigDict) -> str | None:
 
     The seed comes last, so that it is named only where nothing else differs.
     """
-    names = {*field_names(old), *field_names(new)} - {*PLACES}
-    for name in sorted(names, key=lambda name: (name == "seed", name)):
-        if value_of(old, name) != value_of(new, name):
-            return name
-    return None
+    one, two = fields(old), fields(new)
+    names = {name for name in one | two if one.get(name) != two.get(name)} - PLACES
+    return min(names, key=lambda name: (name == "seed", name), default=None)
 
 
-def value_of(config: ConfigDict, name: str) -> Any:
-    """The value of a dotted field, None where there is none."""
-    value: Any = config
-    for part in name.split("."):
-        if part not in value:
-            return None
-        value = value[part]
-    return value
+def fields(config: ConfigDict) -> dict[str, Any]:
+    """The values of a config by their dotted names."""
+    return flatten_dict(to_json(config), sep=".")
+
+
+def result_of(folder: Path) -> dict[str, Any] | None:
+    """What a run left behind, None if it did not end."""
+    result = read_json(folder / RESULT)
+    return result if result and "status" in result else None
+
+
+def fail(folder: Path, error: str) -> dict[str, Any]:
+    """The result of a run that ended with an error, written to its folder."""
+    # the one way in which `train.training.divergence` and `train.training.loop` word it
+    diverged = "lower config.optimizer.learning_rate" in error
+    result = {"status": DIVERGED if diverged else FAILED, "error": error}
+    write_json(folder / RESULT, result)
+    return result
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a dictionary; see `replace`."""
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    """Write a dictionary; see `write`."""
+    write(path, json.dumps(values, indent=1) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text; see `replace`."""
-    replace(path, lambda partial: partial.write_text(text))
-
-
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file, which then takes the place of `path`."""
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file as a whole, or leave what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        write(partial)
-        with partial.open("rb") as file:
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
             os.fsync(file.fileno())  # or a power cut leaves the name without the bytes
         partial.replace(path)
     finally:

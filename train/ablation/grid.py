@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,14 @@ from train.user.errors import UserError
 
 FIELDS = ("axes", "base", "costs", "eval_iters", "seeds")
 
-Point = tuple[str, ...]
-"""Overrides of one point of an axis, `section.field=value` each."""
+Axis = dict[str, tuple[str, ...]]
+"""One thing that is varied: label of each point, and its overrides `field=value`."""
 
 COLUMNS = (
-    "seed",
-    "eval_iters",
-    "status",
-    "mean_iou",
-    "pixel_accuracy",
-    "images_per_second",
-    "parameters",
-    "multiply_adds",
-    "training_memory",
-    "error",
+    *("seed", "eval_iters", "status", "mean_iou", "pixel_accuracy"),
+    *("images_per_second", "parameters", "multiply_adds", "training_memory", "error"),
 )
+"""Of `results.csv`, after the axes and before the classes."""
 
 CLASS = "iou/"
 """Before the name of a class, the column of its IoU."""
@@ -44,25 +37,17 @@ SWEPT = "T_eval"
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One thing that is varied: its name, and the label and overrides of each point."""
-
-    name: str
-    points: dict[str, Point]
-
-
-@dataclass(frozen=True)
 class Run:
     """One training.
 
     Attributes:
-        labels: the point of each axis.
+        point: by axis, the label of its point.
         seed: of the training.
         config: what it trains.
         folder: its workdir, below that of the ablation.
     """
 
-    labels: tuple[str, ...]
+    point: dict[str, str]
     seed: int
     config: ConfigDict
     folder: str
@@ -74,7 +59,7 @@ class Ablation:
 
     Attributes:
         name: of the config file.
-        axes: what is varied.
+        axes: names of what is varied.
         runs: all trainings, seed by seed, so that a part of them is already a table.
         eval_iters: EM iterations at which each trained network is evaluated; empty:
             as its config says.
@@ -84,7 +69,7 @@ class Ablation:
     """
 
     name: str
-    axes: tuple[Axis, ...]
+    axes: tuple[str, ...]
     runs: tuple[Run, ...]
     eval_iters: tuple[int, ...] = ()
     costs: bool = False
@@ -114,45 +99,59 @@ def load_ablation(path: str, overrides: Sequence[str] = ()) -> Ablation:
     own = [text for text in overrides if field_of(text) in FIELDS]
     for text in own:
         apply_override(config, text)
-    common = [text for text in overrides if text not in own]
+    common = tuple(text for text in overrides if text not in own)
     base = _find(config.base, Path(path))
-    axes = tuple(make_axis(name, points) for name, points in _pairs(config.axes))
+    axes = make_axes(config.axes)
     check_set_once(axes, common)
     seeds = _integers("seeds", config.seeds, least=0)
     eval_iters = _integers("eval_iters", config.eval_iters, least=1)
     if not seeds:
         raise UserError("config.seeds=() leaves nothing to train; give (0, 1, 2)")
+    runs = tuple(_runs(axes, seeds, base, common))
+    if len({run.folder for run in runs}) < len(runs):
+        raise UserError("config.axes: two points or seeds would share a folder")
     return Ablation(
         name=Path(path).stem,
-        axes=axes,
-        runs=tuple(_runs(axes, seeds, base, common)),
+        axes=tuple(axes),
+        runs=runs,
         eval_iters=eval_iters,
         costs=config.costs,
         base=config.base,
-        overrides=tuple(common),
+        overrides=common,
     )
+
+
+def make_axes(pairs: Any) -> dict[str, Axis]:
+    """The axes of `config.axes` by their names; raises a UserError as `make_axis`."""
+    try:
+        pairs = [(str(name), points) for name, points in pairs]
+    except (TypeError, ValueError):
+        raise UserError(
+            f"config.axes={pairs!r} is not understood; "
+            'give pairs, such as (("K", ("model.num_bases=8",)),)'
+        ) from None
+    if len(dict(pairs)) < len(pairs):
+        raise UserError("config.axes names an axis twice")
+    return {name: make_axis(name, points) for name, points in pairs}
 
 
 def make_axis(name: str, points: Any) -> Axis:
     """An axis; the label of a point is the values it sets, joined by "+".
 
     Example:
-        >>> points = ["model.num_bases=8", ("batch_size=4", "log_every=1")]
-        >>> make_axis("K", points).points
+        >>> make_axis("K", ["model.num_bases=8", ("batch_size=4", "log_every=1")])
         {'8': ('model.num_bases=8',), '4+1': ('batch_size=4', 'log_every=1')}
 
     Raises:
         UserError: no point, two of one label, or a point that sets nothing; a name
             that the tables use already.
     """
-    if is_column(name):
+    if name in (*COLUMNS, SWEPT, "n") or name.startswith(CLASS):
         raise UserError(
             f"config.axes: {name} is a column of the tables; choose another name"
         )
-    if not isinstance(points, str | tuple | list):
-        points = (points,)
-    named: dict[str, Point] = {}
-    for given in (points,) if isinstance(points, str) else points:
+    axis: Axis = {}
+    for given in points if isinstance(points, tuple | list) else (points,):
         point = tuple(given) if isinstance(given, tuple | list) else (given,)
         if not point or not all(isinstance(t, str) and "=" in t for t in point):
             raise UserError(
@@ -160,15 +159,15 @@ def make_axis(name: str, points: Any) -> Axis:
                 'give overrides, such as "model.num_bases=8"'
             )
         label = "+".join(text.partition("=")[2] for text in point)
-        if label in named:
+        if label in axis:
             raise UserError(f"config.axes: {name} has the point {label!r} twice")
-        named[label] = point
-    if not named:
+        axis[label] = point
+    if not axis:
         raise UserError(f"config.axes: {name} has no point")
-    return Axis(name, named)
+    return axis
 
 
-def check_set_once(axes: Sequence[Axis], common: Sequence[str]) -> None:
+def check_set_once(axes: Mapping[str, Axis], common: Sequence[str]) -> None:
     """Raise a UserError for what would be set and set anew, or varied twice.
 
     Args:
@@ -176,47 +175,44 @@ def check_set_once(axes: Sequence[Axis], common: Sequence[str]) -> None:
         common: overrides of every training.
     """
     setters = {"seed": "config.seeds"}
-    for axis in axes:
-        fields = {field_of(text) for point in axis.points.values() for text in point}
-        for field in sorted(fields):
-            if field in setters:
-                raise UserError(
-                    f"config.axes: {axis.name} sets {field}, which {setters[field]} "
-                    "sets too; leave it to one of them"
-                )
-        setters |= dict.fromkeys(fields, f"the axis {axis.name}")
+    for name, axis in axes.items():
+        fields = {field_of(text) for point in axis.values() for text in point}
+        if twice := sorted(fields & setters.keys()):
+            raise UserError(
+                f"config.axes: {name} sets {twice[0]}, which {setters[twice[0]]} "
+                "sets too; leave it to one of them"
+            )
+        setters |= dict.fromkeys(fields, f"the axis {name}")
     for text in common:
         if setter := setters.get(field_of(text)):
             raise UserError(f"{text} is set by {setter} in every run; set that instead")
 
 
-def folder_name(axes: Sequence[Axis], labels: Sequence[str]) -> str:
+def folder_name(point: Mapping[str, str]) -> str:
     """A folder for a point of the grid.
 
     Example:
-        >>> folder_name([Axis("crop", {})], ["(65, 65)"])
+        >>> folder_name({"crop": "(65, 65)"})
         'crop=65,65'
     """
-    text = ",".join(f"{axis.name}={label}" for axis, label in zip(axes, labels))  # noqa: B905
+    text = ",".join(f"{axis}={label}" for axis, label in point.items())
     return re.sub(r"[^\w.,=+-]", "", text) or "base"
 
 
 def _runs(
-    axes: Sequence[Axis], seeds: Sequence[int], base: str, common: Sequence[str]
-) -> list[Run]:
+    axes: Mapping[str, Axis], seeds: Sequence[int], base: str, common: Sequence[str]
+) -> Iterator[Run]:
     """Every point with every seed."""
-    runs = []
-    for seed in seeds:
-        for labels in itertools.product(*(axis.points for axis in axes)):
-            points = (a.points[label] for a, label in zip(axes, labels, strict=True))
-            overrides = [PREFIX + text for point in points for text in point]
-            config = load_config(base, [*common, *overrides, f"{PREFIX}seed={seed}"])
-            check_limits(config)
-            folder = f"runs/{folder_name(axes, labels)}/seed{seed}"
-            runs.append(Run(labels, seed, config, folder))
-    if len({run.folder for run in runs}) < len(runs):
-        raise UserError("config.axes: two points or seeds would share a folder")
-    return runs
+    points = [
+        dict(zip(axes, labels, strict=True))
+        for labels in itertools.product(*axes.values())
+    ]
+    for seed, point in itertools.product(seeds, points):
+        texts = [text for name, label in point.items() for text in axes[name][label]]
+        overrides = [PREFIX + text for text in (*texts, f"seed={seed}")]
+        config = load_config(base, [*common, *overrides])
+        check_limits(config)
+        yield Run(point, seed, config, f"runs/{folder_name(point)}/seed{seed}")
 
 
 def _find(base: Any, file: Path) -> str:
@@ -231,21 +227,9 @@ def _find(base: Any, file: Path) -> str:
     return next(found, base)
 
 
-def _pairs(axes: Any) -> list[tuple[str, Any]]:
-    try:
-        pairs = [(str(name), points) for name, points in axes]
-    except (TypeError, ValueError):
-        raise UserError(
-            f"config.axes={axes!r} is not understood; "
-            'give pairs, such as (("K", ("model.num_bases=8",)),)'
-        ) from None
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise UserError("config.axes names an axis twice")
-    return pairs
-
-
 def _integers(field: str, values: Any, least: int) -> tuple[int, ...]:
-    values = tuple(values) if isinstance(values, tuple | list) else values
+    """Those of a field, each of `least` or more, and there once."""
+    values = tuple(values) if isinstance(values, list) else values
     if not isinstance(values, tuple) or not all(
         type(v) is int and v >= least for v in values
     ):
@@ -266,13 +250,3 @@ def field_of(override: str) -> str:
         ('model.num_bases', 'batch_size')
     """
     return override.removeprefix(PREFIX).partition("=")[0]
-
-
-def is_column(name: str) -> bool:
-    """Whether the tables have a column of that name.
-
-    Example:
-        >>> is_column("mean_iou"), is_column("iou/sky"), is_column("K")
-        (True, True, False)
-    """
-    return name in (*COLUMNS, SWEPT, "n") or name.startswith(CLASS)

@@ -6,18 +6,20 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from train.user.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+"""Where `train` and `configs` are imported from."""
 
 POLL = 0.1  # s
 PATIENCE = 10.0  # s between asking a process to end and ending it
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A command, and the file that takes what it prints."""
 
     command: Sequence[str]
@@ -25,10 +27,7 @@ class Job:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    at_once: int,
-    environment: Mapping[str, str],
-    done: Callable[[int, int], None],
+    jobs: Sequence[Job], at_once: int, done: Callable[[int, int], None]
 ) -> None:
     """Run all jobs, `at_once` at a time, in order.
 
@@ -39,7 +38,6 @@ def run_jobs(
     Args:
         jobs: what to run.
         at_once: how many, at most one a core; on Linux each is kept to its share.
-        environment: of the commands.
         done: called with the index and the exit status of each job that ended.
     """
     waiting = list(enumerate(jobs))[::-1]
@@ -50,12 +48,12 @@ def run_jobs(
                 for slot in range(at_once):
                     if slot not in slots and waiting:
                         index, job = waiting.pop()
-                        slots[slot] = index, _start(job, environment)
-                        _pin(slots[slot][1].pid, slot, at_once)
+                        slots[slot] = index, _start(job)
+                        _pin(slots[slot][1].pid, cores(slot, at_once))
                 for slot, (index, process) in list(slots.items()):
                     if process.poll() is not None:
                         del slots[slot]
-                        _close(process)
+                        process.communicate()  # closes its input
                         done(index, process.returncode)
                 time.sleep(POLL)
         finally:
@@ -85,12 +83,18 @@ def cores(slot: int, slots: int) -> list[int]:
     return available[slot * share : (slot + 1) * share]
 
 
-def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
+def environment() -> dict[str, str]:
+    """That of this process, so that our modules are found from any folder."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _start(job: Job) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         return subprocess.Popen(
             job.command,
-            env=dict(environment),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -98,41 +102,28 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
         )
 
 
-def _pin(process: int, slot: int, slots: int) -> None:
-    """Keep a process to its share of the cores, where the system can."""
+def _pin(process: int, to: Sequence[int]) -> None:
+    """Keep a process to some cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):  # it has ended already
-            os.sched_setaffinity(process, cores(slot, slots))
+            os.sched_setaffinity(process, to)
 
 
 def _stop(processes: Sequence[subprocess.Popen]) -> None:
     for process in processes:
         process.terminate()
     for process in processes:
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _close(process)
-
-
-def _close(process: subprocess.Popen) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
+        with process:
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -4,19 +4,18 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from train.ablation.folder import FINISHED
 from train.ablation.grid import CLASS, COLUMNS, SWEPT, Ablation
 
 Results = Mapping[str, Mapping[str, Any]]
 """Folder of a run to its `result.json`; runs that did not end are missing."""
 
-Key = tuple[tuple[str, ...], int | None]
-"""Labels of a point, and EM iterations in evaluation (None: the config's own)."""
-
-FINISHED = "finished"
+Key = tuple[str, ...]
+"""A line of the table: the label of each thing that varies."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,12 @@ class Statistic:
             >>> Statistic(31.25, 0.5, 3).text(1, 1)
             '31.2 ± 0.5'
         """
-        mean = f"{scale * self.mean:.{digits}f}"
-        if self.std is None:
-            return mean
-        return f"{mean} ± {scale * self.std:.{digits}f}"
+        parts = [self.mean] if self.std is None else [self.mean, self.std]
+        return " ± ".join(f"{scale * part:.{digits}f}" for part in parts)
+
+
+Summary = dict[Key, Statistic | None]
+"""The statistic of each line of the table, None where no run has finished."""
 
 
 def statistic(values: Sequence[float]) -> Statistic | None:
@@ -71,130 +72,118 @@ def statistic(values: Sequence[float]) -> Statistic | None:
     return Statistic(statistics.fmean(values), std, len(values))
 
 
-def rows(ablation: Ablation, results: Results) -> list[dict[str, Any]]:
-    """A line for each run that ended, and each number of iterations it was seen at."""
-    names = [axis.name for axis in ablation.axes]
-    shown = columns(ablation, results)
-    lines = []
+@dataclass(frozen=True)
+class Findings:
+    """All that was found.
+
+    Attributes:
+        axes: names of what the trainings vary.
+        names: these, and `SWEPT` where the EM iterations of evaluation vary.
+        keys: the lines of the table, in the order of the grid.
+        classes: the columns of the classes, in the order of the data set.
+        lines: of each run that ended, and each number of iterations it was seen at:
+            its values by their names.
+    """
+
+    axes: tuple[str, ...]
+    names: tuple[str, ...]
+    keys: tuple[Key, ...]
+    classes: tuple[str, ...]
+    lines: list[dict[str, Any]]
+
+
+def find(ablation: Ablation, results: Results) -> Findings:
+    """Join the points of the grid and what their runs have left."""
+    names = (*ablation.axes, *([SWEPT] if ablation.eval_iters else []))
+    keys, classes = dict[Key, None](), dict[str, None]()
+    lines: list[dict[str, Any]] = []
     for run in ablation.runs:
-        result = results.get(run.folder)
-        if result is None:
-            continue
+        labels = tuple(run.point.values())
+        swept = [(*labels, str(iters)) for iters in ablation.eval_iters]
+        keys |= dict.fromkeys(swept or [labels])
+        result = results.get(run.folder, {"scores": []})
         for scores in result.get("scores", [{}]):
-            labels = dict(zip(names, run.labels, strict=True))
-            classes = {CLASS + name: v for name, v in scores.get("iou", {}).items()}
-            line = {**result, **scores, **classes, **labels, "seed": run.seed}
-            lines.append({name: line.get(name) for name in shown})
-    return lines
+            iou = {CLASS + name: value for name, value in scores.get("iou", {}).items()}
+            classes |= dict.fromkeys(iou)
+            known = {"seed": run.seed, SWEPT: str(scores.get("eval_iters"))}
+            lines.append({**result, **scores, **iou, **run.point, **known})
+    return Findings(ablation.axes, names, tuple(keys), tuple(classes), lines)
 
 
-def columns(ablation: Ablation, results: Results) -> list[str]:
-    """The columns of a line: axes, scores and costs, classes."""
-    names = [axis.name for axis in ablation.axes]
-    return [*names, *COLUMNS, *class_columns(results)]
-
-
-def class_columns(results: Results) -> tuple[str, ...]:
-    """The columns of the classes, in the order of the data set."""
-    scores = (
-        found for result in results.values() for found in result.get("scores", ())
-    )
-    names = dict.fromkeys(name for found in scores for name in found.get("iou", ()))
-    return tuple(CLASS + name for name in names)
-
-
-def as_csv(ablation: Ablation, results: Results) -> str:
+def as_csv(found: Findings) -> str:
     """The lines as CSV, in the order of the runs."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns(ablation, results), lineterminator="\n")
+    columns = [*found.axes, *COLUMNS, *found.classes]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(ablation, results))
+    writer.writerows(found.lines)
     return text.getvalue()
 
 
-def keys(ablation: Ablation) -> Iterator[Key]:
-    """What the table has a line for, in the order of the grid."""
-    points = dict.fromkeys(run.labels for run in ablation.runs)
-    for labels in points:
-        for iters in ablation.eval_iters or (None,):
-            yield labels, iters
-
-
 def by_seed(
-    ablation: Ablation, results: Results, field: str
+    found: Findings, field: str, names: Sequence[str]
 ) -> dict[Key, dict[int, float]]:
-    """A column of what finished: for each line of the table, its value at each seed."""
-    names = [axis.name for axis in ablation.axes]
-    found: dict[Key, dict[int, float]] = {key: {} for key in keys(ablation)}
-    for line in rows(ablation, results):
-        if line["status"] == FINISHED and line[field] is not None:
-            labels = tuple(line[name] for name in names)
-            found[labels, line["eval_iters"]][line["seed"]] = line[field]
-    return found
+    """A column of what finished: for each line over `names`, its value at each seed."""
+    values: dict[Key, dict[int, float]] = {key[: len(names)]: {} for key in found.keys}
+    for line in found.lines:
+        if line["status"] == FINISHED and line.get(field) is not None:
+            values[tuple(line[name] for name in names)][line["seed"]] = line[field]
+    return values
 
 
-def summarize(
-    ablation: Ablation, results: Results, field: str
-) -> dict[Key, Statistic | None]:
-    """The statistic over the seeds of a column, for each line of the table."""
-    found = by_seed(ablation, results, field)
-    return {key: statistic([*values.values()]) for key, values in found.items()}
+def summarize(found: Findings, field: str, swept: bool = True) -> Summary:
+    """The statistic over the seeds of a column, for each line of the table.
+
+    Args:
+        found: by the runs.
+        field: name of the column.
+        swept: False for a line a training, however often it was evaluated.
+    """
+    values = by_seed(found, field, found.names if swept else found.axes)
+    return {key: statistic([*seeds.values()]) for key, seeds in values.items()}
 
 
-def compare(
-    ablation: Ablation, results: Results, field: str
-) -> dict[Key, Statistic | None]:
+def compare(found: Findings, field: str) -> Summary:
     """How much each line of the table is above the first, over the seeds of both.
 
     A seed gives all points the same crops in the same order, so that a difference
     within a seed varies less than the values do.
     """
-    found = by_seed(ablation, results, field)
-    first = next(iter(found.values()))
+    values = by_seed(found, field, found.names)
+    first = next(iter(values.values()))
     return {
-        key: statistic([values[seed] - first[seed] for seed in values if seed in first])
-        for key, values in found.items()
+        key: statistic([seeds[seed] - first[seed] for seed in seeds if seed in first])
+        for key, seeds in values.items()
     }
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A statistic over two things that vary."""
-
-    names: tuple[str, str]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: dict[tuple[str, str], Statistic | None]
-
-    def most(self) -> int:
-        """The largest n of a cell."""
-        return max((value.n for value in self.values.values() if value), default=0)
-
-    def text(self, row: str, column: str) -> str:
-        """A cell in percent, with its n where that is not the largest."""
-        value = self.values[row, column]
-        if value is None:
-            return "–"
-        return value.percent() + (f" (n={value.n})" if value.n < self.most() else "")
+def most(summary: Summary) -> int:
+    """The largest n of a line."""
+    return max((value.n for value in summary.values() if value), default=0)
 
 
-def cells(ablation: Ablation, summary: Mapping[Key, Statistic | None]) -> Grid | None:
-    """The summary as a grid, if exactly two things vary; else None."""
-    names = [axis.name for axis in ablation.axes]
-    if ablation.eval_iters:
-        names.append(SWEPT)
-    if len(names) != 2:
-        return None
-    values = {_cell(key): value for key, value in summary.items()}
-    return Grid(
-        (names[0], names[1]),
-        tuple(dict.fromkeys(row for row, _ in values)),
-        tuple(dict.fromkeys(column for _, column in values)),
-        values,
-    )
+def fewer(n: int, most: int) -> str:
+    """A mark for what has fewer seeds than others.
+
+    Example:
+        >>> fewer(1, most=3), fewer(3, most=3), fewer(0, most=3)
+        (' (n=1)', '', '')
+    """
+    return f" (n={n})" if 0 < n < most else ""
 
 
-def _cell(key: Key) -> tuple[str, str]:
-    labels, iters = key
-    first, second = labels if iters is None else (*labels, str(iters))
-    return first, second
+def sides(summary: Summary) -> tuple[list[str], list[str]]:
+    """The rows and the columns of a summary over two things.
+
+    Example:
+        >>> sides({("a", "1"): None, ("a", "2"): None})
+        (['a'], ['1', '2'])
+    """
+    rows, columns = (list(dict.fromkeys(side)) for side in zip(*summary, strict=True))
+    return rows, columns
+
+
+def cell(summary: Summary, row: str, column: str) -> str:
+    """A cell in percent, with its n where that is not the largest."""
+    value = summary[row, column]
+    return value.percent() + fewer(value.n, most(summary)) if value else "–"

@@ -16,9 +16,8 @@ import jax
 from tensorboardX.proto.event_pb2 import Event
 
 from ema_jax import Segmenter
-from train.ablation.folder import RESULT, read_json, read_specification, write_json
+from train.ablation.folder import FINISHED, RESULT, fail, read_specification, write_json
 from train.ablation.jobs import available_cores, end_with_parent
-from train.ablation.results import FINISHED
 from train.ablation.sweep import IterationSweep
 from train.devices.partition import configured_mesh
 from train.evaluation.metrics import Scores
@@ -30,8 +29,7 @@ from train.user.console import log_to_stderr
 from train.user.errors import Preempted, UserError
 
 TAG = "train/images_per_second"
-
-DIVERGED, FAILED = "diverged", "failed"
+"""Name of the speed in the training's own report."""
 
 
 def main(folder: Path, jobs: int = 1) -> int:
@@ -66,9 +64,8 @@ def run(folder: Path, jobs: int = 1) -> dict[str, Any]:
     """
     check_alone(jobs)
     specification = read_specification(folder)
-    config = specification.config
     with contextlib.ExitStack() as stack:
-        training = Training(config, str(folder), stack)
+        training = Training(specification.config, str(folder), stack)
         stack.enter_context(training.preemption)
         state, scores = training.run()
         table = evaluations(training, state, scores, specification.eval_iters)
@@ -77,7 +74,7 @@ def run(folder: Path, jobs: int = 1) -> dict[str, Any]:
         "error": "",
         "steps": int(state.step),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        "images_per_second": images_per_second(str(folder)),
+        "images_per_second": images_per_second(folder),
         "machine": machine(jobs),
         "scores": table,
     }
@@ -123,42 +120,24 @@ def as_json(scores: Scores, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def result_of(folder: Path) -> dict[str, Any] | None:
-    """What a run left behind, None if it did not end."""
-    result = read_json(folder / RESULT)
-    return result if result and "status" in result else None
-
-
-def fail(folder: Path, error: str) -> dict[str, Any]:
-    """The result of a run that ended with an error, written to its folder."""
-    # the one way in which `train.training.divergence` and `train.training.loop` word it
-    diverged = "lower config.optimizer.learning_rate" in error
-    result = {"status": DIVERGED if diverged else FAILED, "error": error}
-    write_json(folder / RESULT, result)
-    return result
-
-
-def images_per_second(workdir: str) -> float | None:
+def images_per_second(folder: Path) -> float | None:
     """Median over the intervals of a training, None if it reported none.
 
     The first interval after each start holds the compiling, and is left out where
     there are others.
     """
-    starts = [
-        list(_values(file))
-        for file in sorted((Path(workdir) / "tensorboard").glob("*tfevents*"))
-    ]
+    files = sorted((folder / "tensorboard").glob("*tfevents*"))
+    starts = [[*_speeds(file.read_bytes())] for file in files]
     later = [value for values in starts for value in values[1:]]
     found = later or [value for values in starts for value in values]
     return statistics.median(found) if found else None
 
 
-def _values(file: Path) -> Iterator[float]:
+def _speeds(data: bytes) -> Iterator[float]:
     """The points of `TAG` in a TensorBoard file, up to where it was cut off."""
-    data = file.read_bytes()
     start = 0
     while start + 12 <= len(data):
-        (length,) = struct.unpack("<Q", data[start : start + 8])
+        (length,) = struct.unpack_from("<Q", data, start)
         record = data[start + 12 : start + 12 + length]
         if len(record) < length:
             return

@@ -10,8 +10,8 @@ from ema_jax import MODELS
 from ema_jax.segmenter import init_variables
 from tests.micro import MICRO
 from train.ablation import command
-from train.ablation.command import ROOT
 from train.ablation.grid import load_ablation
+from train.ablation.jobs import ROOT
 from train.model.convert import save_weights
 from train.user.errors import UserError
 

@@ -11,10 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 import main
-from train.ablation import command, run
+from train.ablation import command
 from train.ablation.command import check_trainings
-from train.ablation.cost import COST
-from train.ablation.folder import held, read_specification, write_json
+from train.ablation.folder import (
+    COST,
+    LOG,
+    RESULT,
+    held,
+    read_specification,
+    write_json,
+)
+from train.ablation.jobs import ROOT
 
 CONFIG = """
 from configs.ablations import default
@@ -32,7 +39,7 @@ def get_config():
 @pytest.fixture
 def config_file(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
-    base = command.ROOT / "configs" / "ablations" / "base" / "shapes.py"
+    base = ROOT / "configs" / "ablations" / "base" / "shapes.py"
     path.write_text(CONFIG.format(base=str(base)))
     return str(path)
 
@@ -66,7 +73,7 @@ class Played:
         else:
             write_json(folder.parent / COST, {"multiply_adds": self.costs})
 
-    def __call__(self, jobs, at_once, environment, done):
+    def __call__(self, jobs, at_once, done):
         for index, job in enumerate(jobs):
             folder = Path(job.command[3])
             if "train.ablation.cost" in job.command:
@@ -79,13 +86,13 @@ class Played:
             if isinstance(outcome, BaseException):
                 raise outcome
             if isinstance(outcome, int):  # it died
-                (folder / command.LOG).write_text("step 1\nout of memory\n")
+                (folder / LOG).write_text("step 1\nout of memory\n")
             else:
                 iters = read_specification(folder).eval_iters or (None,)
                 shared = {"mean_iou": outcome, "pixel_accuracy": 0.5}
                 scores = [shared | {"eval_iters": t} for t in iters]
                 result = {"status": "finished", "error": "", "scores": scores}
-                write_json(folder / run.RESULT, result)
+                write_json(folder / RESULT, result)
             done(index, -9 if isinstance(outcome, int) else 0)
 
 
@@ -223,7 +230,7 @@ def test_a_table_that_cannot_be_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     play(**ALL)
-    monkeypatch.setattr(command, "write_text", full)
+    monkeypatch.setattr(command, "write", full)
     assert ablate(config_file, tmp_path / "w") == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"error: --workdir: {tmp_path / 'w'} cannot be written "

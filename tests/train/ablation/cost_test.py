@@ -9,7 +9,7 @@ from ema_jax import MODELS
 from ema_jax.segmenter import init_variables
 from tests.micro import NANO
 from train.ablation import cost
-from train.ablation.folder import Specification
+from train.ablation.folder import COST, Specification, read_json
 from train.aot.compile import DoesNotFitError
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh
@@ -68,8 +68,8 @@ def test_a_network_that_does_not_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cost, "costs", fail)
     assert cost.main(folder) == 2
     assert capsys.readouterr().err == "error: it needs 3 GiB\n"
-    assert cost.costs_of(folder) == {}
+    assert read_json(folder.parent / COST) is None
 
     monkeypatch.setattr(cost, "costs", lambda config, n: {"multiply_adds": n})
     assert cost.main(folder) == 0
-    assert cost.costs_of(folder.parent / "seed5") == {"multiply_adds": 7}
+    assert read_json(folder.parent / COST) == {"multiply_adds": 7}

@@ -1,7 +1,8 @@
 """What the folders of an ablation and its runs hold, and how it is written."""
 
-import dataclasses
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,9 +18,8 @@ from train.ablation.folder import (
     fingerprint,
     read_json,
     read_specification,
-    replace,
+    write,
     write_json,
-    write_text,
 )
 from train.configuration.config import load_config
 from train.data import open_dataset
@@ -41,16 +41,17 @@ def test_what_cannot_be_read_is_not_there(tmp_path, text):
     assert read_json(path) is None
 
 
-def test_an_interrupted_write_leaves_what_was_there(tmp_path):
+def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    write_text(path, "whole")
+    write(path, "whole")
 
-    def half(partial):
-        partial.write_text("ha")
+    def full(file):
+        assert path.read_text() == "whole"
         raise OSError("full")
 
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="full"):
-        replace(path, half)
+        write(path, "ha")
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -125,7 +126,7 @@ def test_what_an_older_or_a_broken_file_holds(tmp_path):
     values = json.loads(path.read_text())
     del values["dataset"]
     write_json(path, values)
-    check_unchanged(path.parent, dataclasses.replace(wanted(), dataset="any"))
+    check_unchanged(path.parent, replace(wanted(), dataset="any"))
     path.write_text("")
     check_unchanged(path.parent, wanted("num_steps=7"))
 

@@ -18,7 +18,7 @@ def load(name, *overrides):
 
 
 def labels_of(ablation):
-    return list(dict.fromkeys(run.labels for run in ablation.runs))
+    return {tuple(run.point.values()) for run in ablation.runs}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_product_of_axes_with_every_seed(write):
         write(axes), ["--config.seeds=(5, 3)", "--config.num_steps=7"]
     )
     assert ablation.name == "mine"
-    assert [(*run.labels, run.seed) for run in ablation.runs] == [
+    assert [(*run.point.values(), run.seed) for run in ablation.runs] == [
         ("(33, 33)", "4", 5),
         ("(33, 33)", "8", 5),
         ("(41, 33)", "4", 5),
@@ -101,8 +101,9 @@ def test_trained_bases_come_with_a_gradient_that_reaches_them():
     for run in load("update_normalization").runs:
         trained = run.config.model.bases_update == "gradient"
         assert run.config.model.gradient == ("unroll" if trained else None)
-        assert run.labels[0].startswith(run.config.model.bases_update)
-        assert run.config.model.normalization == run.labels[1]
+        update, normalization = run.point.values()
+        assert update.startswith(run.config.model.bases_update)
+        assert run.config.model.normalization == normalization
 
 
 @pytest.mark.parametrize(

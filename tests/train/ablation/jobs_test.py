@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from train.ablation.jobs import Job, check_jobs, cores, run_jobs
+from train.ablation.jobs import ROOT, Job, check_jobs, cores, run_jobs
 from train.user.errors import UserError
-
-ROOT = Path(__file__).parents[3]
 
 WATCHING = textwrap.dedent(
     """
@@ -47,7 +45,9 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def test_each_is_run_once_and_two_at_a_time(tmp_path):
+def test_each_is_run_once_and_two_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("X", "here")
+
     def command(i):
         return f"echo began $X >> {tmp_path}/all; sleep 0.3; echo ended; exit {i}"
 
@@ -56,7 +56,6 @@ def test_each_is_run_once_and_two_at_a_time(tmp_path):
     run_jobs(
         jobs,
         2,
-        os.environ | {"X": "here"},
         lambda index, status: ended.append(
             (index, status, len((tmp_path / "all").read_text().splitlines()))
         ),
@@ -110,7 +109,7 @@ def test_an_error_of_ours_ends_them(tmp_path):
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError):
-        run_jobs(jobs, 2, os.environ, fail)
+        run_jobs(jobs, 2, fail)
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
@@ -120,14 +119,14 @@ def supervisor(tmp_path):
     job = WATCHING.format(root=str(ROOT), pid=str(tmp_path / "pid"))
     script = tmp_path / "supervisor.py"
     script.write_text(
-        f"import os, signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"import signal, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         # a shell starts what it puts in the background with the signal ignored
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from train.ablation.jobs import Job, run_jobs\n"
         f"job = Job([sys.executable, '-c', {job!r}], Path({str(tmp_path / 'log')!r}))\n"
         "try:\n"
-        "    run_jobs([job], 1, os.environ, print)\n"
+        "    run_jobs([job], 1, print)\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(130)\n"
     )

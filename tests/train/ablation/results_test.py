@@ -3,15 +3,16 @@
 import csv
 import io
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from train.ablation.command import ROOT
 from train.ablation.figures import against_cost, draw, heat_map, lines, points
-from train.ablation.grid import Ablation, Axis, Run
-from train.ablation.results import as_csv, cells, summarize
+from train.ablation.grid import Ablation, Run
+from train.ablation.jobs import ROOT
+from train.ablation.results import as_csv, find, sides, summarize
 from train.ablation.tables import as_markdown
 from train.configuration.config import ConfigDict, load_config
 
@@ -20,16 +21,15 @@ BASE = str(ROOT / "configs" / "ablations" / "base" / "shapes.py")
 
 def ablation_of(axes, seeds, eval_iters=()):
     """An ablation of the product of {name: labels}."""
-    points = [()]
-    for labels in axes.values():
-        points = [(*point, label) for point in points for label in labels]
+    points = [
+        dict(zip(axes, labels, strict=True)) for labels in product(*axes.values())
+    ]
     runs = [
-        Run(point, seed, ConfigDict(), f"runs/{','.join(point)}/seed{seed}")
+        Run(point, seed, ConfigDict(), f"runs/{','.join(point.values())}/seed{seed}")
         for seed in seeds
         for point in points
     ]
-    made = tuple(Axis(name, dict.fromkeys(labels, ())) for name, labels in axes.items())
-    return Ablation("mine", made, tuple(runs), eval_iters)
+    return Ablation("mine", tuple(axes), tuple(runs), eval_iters)
 
 
 def finished(*scores, **others):
@@ -69,7 +69,7 @@ def one_axis():
 
 
 def test_csv(one_axis):
-    lines = list(csv.DictReader(io.StringIO(as_csv(*one_axis))))
+    lines = list(csv.DictReader(io.StringIO(as_csv(find(*one_axis)))))
     assert [(line["K"], line["seed"], line["mean_iou"]) for line in lines] == [
         ("4", "0", "0.5"),
         ("16", "0", "0.25"),
@@ -118,7 +118,7 @@ def sweep():
 
 
 def test_a_sweep_is_a_grid_of_training_and_evaluation(sweep):
-    lines = list(csv.DictReader(io.StringIO(as_csv(*sweep))))
+    lines = list(csv.DictReader(io.StringIO(as_csv(find(*sweep)))))
     assert [line["eval_iters"] for line in lines] == ["2", "4"] * 3
     text = as_markdown(*sweep).splitlines()
     start = text.index("| mIoU: T_train \\ T_eval | 2 | 4 |")
@@ -171,23 +171,24 @@ def test_the_conditions(one_axis):
 def test_two_axes_are_a_grid(tmp_path):
     ablation = ablation_of({"update": ["a", "b"], "norm": ["l2", "none"]}, seeds=(0,))
     results = {"runs/a,none/seed0": finished((None, 0.5, 0.5))}
-    grid = cells(ablation, summarize(ablation, results, "mean_iou"))
-    assert (grid.rows, grid.columns) == (("a", "b"), ("l2", "none"))
-    assert grid.values["a", "none"].mean == 0.5
-    assert grid.values["b", "l2"] is None
-    [axes] = heat_map(grid).axes
+    found = find(ablation, results)
+    summary = summarize(found, "mean_iou")
+    assert sides(summary) == (["a", "b"], ["l2", "none"])
+    assert summary["a", "none"].mean == 0.5
+    assert summary["b", "l2"] is None
+    [axes] = heat_map(found.names, summary).axes
     [text] = axes.texts
     assert text.get_text() == "50.00"
     assert text.get_position() == (1, 0)
 
 
 def test_figures(one_axis, sweep, tmp_path):
-    assert draw(one_axis[0], {}, tmp_path) == []
+    assert draw("mine", find(one_axis[0], {}), tmp_path) == []
     for data, names in (
         (one_axis, {"mean_iou", "cost"}),
         (sweep, {"mean_iou", "grid"}),
     ):
-        paths = draw(*data, tmp_path)
+        paths = draw("mine", find(*data), tmp_path)
         assert {path.stem for path in paths} == names
         for path in paths:
             with Image.open(path) as picture:
@@ -197,8 +198,8 @@ def test_figures(one_axis, sweep, tmp_path):
 
 
 def test_figures_of_before_do_not_stay(sweep, one_axis, tmp_path):
-    draw(*sweep, tmp_path)
-    draw(*one_axis, tmp_path)
+    draw("mine", find(*sweep), tmp_path)
+    draw("mine", find(*one_axis), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"mean_iou.png", "cost.png"}
 
 
@@ -210,9 +211,7 @@ def legend(figure):
 def test_costs_that_are_alike_are_told_apart_by_a_legend(one_axis):
     ablation, results = one_axis
     results["runs/4/seed0"]["multiply_adds"] = 3_000_000_001
-    figure = against_cost(
-        *(summarize(ablation, results, name) for name in ("mean_iou", "multiply_adds"))
-    )
+    figure = against_cost(find(ablation, results))
     assert legend(figure) == ["4", "16 (n=1)"]
     assert not list(figure.axes[0].texts)
     colours = {bar.lines[0].get_color() for bar in figure.axes[0].containers}
@@ -220,8 +219,8 @@ def test_costs_that_are_alike_are_told_apart_by_a_legend(one_axis):
 
 
 def test_lines_stand_apart_and_show_where_seeds_are_missing(sweep):
-    ablation, results = sweep
-    figure = lines(cells(ablation, summarize(ablation, results, "mean_iou")))
+    found = find(*sweep)
+    figure = lines(found.names, summarize(found, "mean_iou"))
     assert legend(figure) == ["T_train = 1", "T_train = 3 (n=1)"]
     [axes] = figure.axes
     marks = [bar.lines[0] for bar in axes.containers]
@@ -231,6 +230,6 @@ def test_lines_stand_apart_and_show_where_seeds_are_missing(sweep):
 
 
 def test_a_point_of_fewer_seeds_is_marked(one_axis):
-    figure = points(*one_axis, summarize(*one_axis, "mean_iou"))
+    figure = points(find(*one_axis))
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == ["4", "16 (n=1)", "64"]

@@ -14,8 +14,8 @@ from PIL import Image
 from ema_jax import MODELS
 from tests.micro import NANO
 from train.ablation import run
-from train.ablation.command import ROOT, environment
-from train.ablation.folder import Specification
+from train.ablation.folder import Specification, fail, result_of
+from train.ablation.jobs import ROOT, environment
 from train.ablation.sweep import IterationSweep
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh
@@ -77,7 +77,7 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     Specification(config, "data", (1, 3)).write(tmp_path)
     with jax.default_prng_impl("rbg"):
         result = run.run(tmp_path, jobs=2)
-    assert result == run.result_of(tmp_path)
+    assert result == result_of(tmp_path)
     assert (result["status"], result["steps"]) == ("finished", 4)
     assert result["images_per_second"] > 0
 
@@ -93,7 +93,7 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
 
     # with others asked for, the last checkpoint is evaluated, and nothing trained
     Specification(config, "data", (3,)).write(tmp_path)
-    assert run.result_of(tmp_path) is None
+    assert result_of(tmp_path) is None
     monkeypatch.setattr(Training, "compile", None)
     with jax.default_prng_impl("rbg"):
         result = run.run(tmp_path)
@@ -131,9 +131,9 @@ def test_how_a_training_failed(config, tmp_path, monkeypatch):
     with contextlib.ExitStack() as stack:
         Training(config, str(tmp_path), stack)
     error = Divergence(**advice).error("step 3: the loss is nan")
-    assert run.fail(tmp_path, str(error))["status"] == "diverged"
-    assert run.fail(tmp_path, "no such file")["status"] == "failed"
-    assert run.result_of(tmp_path) == {"status": "failed", "error": "no such file"}
+    assert fail(tmp_path, str(error))["status"] == "diverged"
+    assert fail(tmp_path, "no such file")["status"] == "failed"
+    assert result_of(tmp_path) == {"status": "failed", "error": "no such file"}
 
 
 def test_the_process_itself(config, tmp_path):
@@ -167,7 +167,7 @@ def test_a_process_that_is_told_to_stop_has_not_ended(config, tmp_path, monkeypa
     monkeypatch.setattr(run, "end_with_parent", lambda: None)
     monkeypatch.setattr(run, "log_to_stderr", lambda: None)
     assert run.main(tmp_path) == 143
-    assert run.result_of(tmp_path) is None
+    assert result_of(tmp_path) is None
 
 
 def test_several_at_a_time_are_for_a_cpu(config, tmp_path, monkeypatch):

@@ -15,22 +15,22 @@ def write(folder, values):
 
 def test_the_median_without_the_compiling(tmp_path):
     write(tmp_path, [1.0, 50.0, 60.0, 70.0])
-    assert images_per_second(str(tmp_path)) == 60.0
+    assert images_per_second(tmp_path) == 60.0
     write(tmp_path, [2.0, 100.0])  # it was killed, and went on
-    assert images_per_second(str(tmp_path)) == 65.0
+    assert images_per_second(tmp_path) == 65.0
 
 
 def test_a_single_interval_is_all_there_is(tmp_path):
     write(tmp_path, [3.0])
-    assert images_per_second(str(tmp_path)) == 3.0
+    assert images_per_second(tmp_path) == 3.0
 
 
 def test_nothing_reported(tmp_path):
-    assert images_per_second(str(tmp_path)) is None
+    assert images_per_second(tmp_path) is None
 
 
 def test_a_file_that_a_kill_cut_off(tmp_path):
     write(tmp_path, [1.0, 50.0, 60.0])
     [file] = (tmp_path / "tensorboard").iterdir()
     file.write_bytes(file.read_bytes()[:-5])
-    assert images_per_second(str(tmp_path)) == pytest.approx(50.0)
+    assert images_per_second(tmp_path) == pytest.approx(50.0)
