@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -76,7 +76,7 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
         train_missing(ablation, folder, jobs)
         if ablation.costs:
             tell_costs(ablation, folder, jobs)
-        results = compare(ablation, folder)
+        results = report(ablation, folder)
     print((folder / "summary.md").read_text("utf-8"))
     failed = [run for run in ablation.runs if not _finished(results[run.folder])]
     if failed:
@@ -89,17 +89,12 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
 
 def open_datasets(ablation: Ablation) -> dict[str, Dataset]:
     """The data set of each run; records are written once, before many processes do."""
-    opened: dict[tuple, Dataset] = {}
-    found = {}
-    for run in ablation.runs:
-        data = run.config.data
-        where = data.name, data.root, data.data_dir
-        if where not in opened:
-            opened[where] = open_dataset(
-                data.name, root=data.root, data_dir=data.data_dir
-            )
-        found[run.folder] = opened[where]
-    return found
+    opened = cache(open_dataset)
+    return {
+        run.folder: opened(data.name, root=data.root, data_dir=data.data_dir)
+        for run in ablation.runs
+        for data in [run.config.data]
+    }
 
 
 def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None:
@@ -194,7 +189,7 @@ def train_missing(ablation: Ablation, folder: Path, jobs: int) -> None:
             total,
             eta / 60,
         )
-        compare(ablation, folder)
+        report(ablation, folder)
 
     run_jobs([_job("run", place, place / LOG, str(jobs)) for place in left], jobs, note)
 
@@ -238,7 +233,7 @@ def describe(result: dict[str, Any]) -> str:
     return f"val mIoU {best:.4f}"
 
 
-def compare(ablation: Ablation, folder: Path) -> Results:
+def report(ablation: Ablation, folder: Path) -> Results:
     """Write tables and figures of the results that there are, which are returned."""
     results = {
         run.folder: (read_json((folder / run.folder).parent / COST) or {}) | result
