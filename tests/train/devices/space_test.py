@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ema_jax.inference import Inference
-from tests.micro import NANO
+from tests.micro import MICRO
 from tests.quick import compiled, run
 from train.aot.collectives import collectives, tally
 from train.devices.mesh import make_mesh, to_devices
@@ -18,8 +18,8 @@ from train.update.state import init_state
 from train.update.step import make_train_step
 from train.user.errors import UserError
 
-CLASSES, ROWS, COLUMNS, CANVAS_ROWS = 5, 257, 33, 288
-MODEL = NANO(num_classes=CLASSES, dropout_rate=0.0, bn_decay=0.1)
+CLASSES, ROWS, COLUMNS, CANVAS_ROWS = 5, 129, 65, 160
+MODEL = MICRO(num_classes=CLASSES, dropout_rate=0.0, bn_decay=0.1)
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 
 
