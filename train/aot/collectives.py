@@ -15,8 +15,10 @@ KINDS = (
 )
 
 _INSTRUCTION = re.compile(
-    r"\s*(?:ROOT )?%?(?P<name>[\w.-]+) = (?P<shape>.*?) (?P<opcode>[a-z][\w-]*)\("
+    r"\s*(?:ROOT )?%?(?P<name>[\w.-]+) = (?P<shape>.*?) "
+    r"(?P<kind>[a-z][\w-]*?)(?P<half>-start|-done)?\("
 )
+_ATTRIBUTES = re.compile(r"\), [\w-]+=")
 _COMPUTATION = re.compile(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$")
 _PIECE = re.compile(r"channel_id=(\d+).*\bchain_id=")
 _ARRAY = re.compile(r"\b([a-z]+)(\d*)\w*\[([\d,<=]*)\]")
@@ -66,25 +68,24 @@ def collectives(hlo: str) -> list[Collective]:
     starts: dict[str, int] = {}
     pieces: set[str] = set()
     for computation, line, match in _instructions(hlo):
-        name, shape, opcode = match.group("name", "shape", "opcode")
+        name, shape, kind, half = match.groups()
         sizes[name] = array_bytes(shape)
-        kind, _, half = opcode.rpartition("-") if _is_half(opcode) else (opcode, "", "")
         if kind not in KINDS:
             continue
-        operands = _operands(line[match.end() :])
-        if half == "done":  # the shape of the start holds operands and results
+        operands = _NAME.findall(_ATTRIBUTES.split(line[match.end() :], 1)[0])
+        if half == "-done":  # the shape of the start holds operands and results
             place = starts[operands[0]]
             found[place] = Collective(kind, max(found[place].size, sizes[name]))
             continue
-        for piece in _PIECE.findall(line):
-            kind = "" if piece in pieces else kind
-            pieces.add(piece)
+        again = pieces & {*_PIECE.findall(line)}
+        pieces.update(_PIECE.findall(line))
+        if again:
+            continue
         if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
             kind = "reduce-scatter"
         given = sum(sizes.get(operand, 0) for operand in operands)
-        if kind:
-            starts[name] = len(found)
-            found.append(Collective(kind, given if half else max(given, sizes[name])))
+        starts[name] = len(found)
+        found.append(Collective(kind, given if half else max(given, sizes[name])))
     return found
 
 
@@ -120,30 +121,9 @@ def array_bytes(shape: str) -> int:
         >>> array_bytes("(bf16[4,3]{1,0:T(8,128)(2,1)}, pred[5]{0}, /*index=2*/s32[])")
         33
     """
-    return sum(
-        math.ceil(_bits(letters, digits) * math.prod(_sides(sides)) / 8)
-        for letters, digits, sides in _ARRAY.findall(shape)
-    )
-
-
-def _bits(letters: str, digits: str) -> int:
-    """Of one element: what the name of the type says; a token has none."""
-    return 8 if letters == "pred" else int(digits or 0)
-
-
-def _sides(text: str) -> list[int]:
-    return [int(side.lstrip("<=")) for side in text.split(",") if side]
-
-
-def _is_half(opcode: str) -> bool:
-    return opcode.endswith(("-start", "-done"))
-
-
-def _operands(text: str) -> list[str]:
-    """Names in the arguments that `text` begins with, up to their closing bracket."""
-    depth = 1
-    for end, character in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            return _NAME.findall(text[:end])
-    return _NAME.findall(text)
+    total = 0
+    for letters, digits, sides in _ARRAY.findall(shape):
+        bits = 8 if letters == "pred" else int(digits or 0)  # a token has none
+        lengths = (int(side.lstrip("<=")) for side in sides.split(",") if side)
+        total += math.ceil(bits * math.prod(lengths) / 8)
+    return total

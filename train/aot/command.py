@@ -11,13 +11,14 @@ from ml_collections import ConfigDict
 
 from train.aot.collectives import Tally, collectives, tally
 from train.aot.compile import DoesNotFitError, compile_step, slice_devices
-from train.aot.report import find_chip, measured, show
+from train.aot.report import NOTES, Chip, exchanged, find_chip, measured, tables
 from train.configuration.config import config_name, load_config
 from train.configuration.limits import check_limits
 from train.data import DATASETS, cityscapes, pascal_context, shapes, voc
 from train.data.relabel import read_table
 from train.devices.mesh import DeviceMesh, make_mesh
-from train.profile.output import Value, whole
+from train.profile.command import whole
+from train.profile.output import Value, show
 from train.user.errors import UserError
 from train.user.folders import writable_folder
 from train.user.names import nearest
@@ -76,14 +77,13 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
     folder = None
     if options.output is not None:
         folder = writable_folder("output", Path(options.output))
-    text = None if options.hlo is None else _file("hlo", Path(options.hlo))
+    hlo = None if options.hlo is None else _file("hlo", Path(options.hlo))
     mesh = make_mesh(slice_devices(options.topology), space=config.mesh.space)
     if per_chip:
-        config = _with_batch(config, per_chip, mesh)
-    name = config_name(options.config)
+        config.batch_size = per_chip * mesh.shape["data"]
+    name, chip = config_name(options.config), find_chip(options.topology)
     title = describe(name, options.topology, config, classes, mesh)
     log.info("compiling %s; this can take minutes", title)
-    chip = find_chip(options.topology)
     row: dict[str, Value] = {
         "config": name,
         "topology": options.topology,
@@ -91,23 +91,36 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
         "images": config.batch_size,
         "hbm": None if chip is None else chip.memory,
     }
-    found: dict[str, Tally] = {}
-    remarks = []
+    cells, found, notes = costs(config, classes, mesh, chip, hlo)
+    row |= cells
+    file = f"{name}_{options.topology.replace(':', '_')}"
+    show(title, tables(row, found), notes, folder, file, [row])
+
+
+def costs(
+    config: ConfigDict,
+    classes: int,
+    mesh: DeviceMesh,
+    chip: Chip | None,
+    hlo: Path | None,
+) -> tuple[dict[str, Value], dict[str, Tally], list[str]]:
+    """Cells of the training step, its collectives by kind, and what to say of both.
+
+    The text of the program goes to the file `hlo`.
+    """
     try:
         compiled = compile_step(config, classes, mesh)
     except DoesNotFitError as error:
-        row["fits"] = "no"
-        remarks = [f"does not fit: {error}"]
-    else:
-        row |= measured(compiled, chip)
-        if row["fits"] == "no":
-            remarks = ["does not fit: the compiler placed it, but the chip has less"]
-        hlo = compiled.as_text() or ""
-        found = tally(collectives(hlo))
-        if text is not None:
-            text.write_text(hlo)
-    slug = options.topology.replace(":", "_")
-    show(title, row, found, remarks, folder, f"{name}_{slug}")
+        return {"fits": "no"}, {}, [f"does not fit: {error}"]
+    text = compiled.as_text() or ""
+    if hlo is not None:
+        hlo.write_text(text)
+    found = tally(collectives(text))
+    cells = measured(compiled, chip)
+    notes = [NOTES]
+    if cells["fits"] == "no":
+        notes = ["does not fit: the compiler placed it, but the chip has less", NOTES]
+    return cells | exchanged(found), found, notes
 
 
 def describe(
@@ -129,12 +142,6 @@ def _libtpu_version() -> str:
         return metadata.version("libtpu")
     except metadata.PackageNotFoundError:  # given by its path
         return "of unknown version"
-
-
-def _with_batch(config: ConfigDict, per_chip: int, mesh: DeviceMesh) -> ConfigDict:
-    config = config.copy_and_resolve_references().unlock()
-    config.batch_size = per_chip * mesh.shape["data"]
-    return config.lock()
 
 
 def _file(option: str, path: Path) -> Path:

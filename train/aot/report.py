@@ -1,9 +1,8 @@
 """What the compiler says of a training step, and what a chip makes of it, as tables."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jax.stages import Compiled
@@ -11,7 +10,6 @@ from jax.stages import Compiled
 from train.aot.collectives import Tally
 from train.devices.memory import GIB, peak_memory
 from train.profile.output import Column, Row, Table, Value
-from train.profile.output import show as write
 
 
 class Chip(NamedTuple):
@@ -41,74 +39,8 @@ Reference: cloud.google.com/tpu/docs/v4, /v5e, /v5p and /v6e, "system architectu
 
 
 def find_chip(topology: str) -> Chip | None:
-    """The chip of a topology; None for one that is not listed.
-
-    Example:
-        >>> find_chip("v5e:4x4").memory // GIB
-        16
-        >>> find_chip("v3:2x2") is None
-        True
-    """
+    """The chip of a topology such as "v5e:4x4"; None for one that is not listed."""
     return CHIPS.get(topology.partition(":")[0])
-
-
-class Memory(NamedTuple):
-    """Bytes on one chip.
-
-    Attributes:
-        arguments: state and batch.
-        outputs: those that do not take the place of a donated argument.
-        temporaries: of the program, at most at a time.
-    """
-
-    arguments: int
-    outputs: int
-    temporaries: int
-
-    @property
-    def total(self) -> int:
-        return sum(self)
-
-
-class Estimate(NamedTuple):
-    """How long a program takes, and what says so."""
-
-    seconds: float
-    source: str
-
-
-def memory(compiled: Compiled) -> Memory:
-    """What the program needs of each chip, as the compiler laid it out."""
-    plan: Any = compiled.memory_analysis()
-    arguments, temporaries = plan.argument_size_in_bytes, plan.temp_size_in_bytes
-    outputs = peak_memory(compiled) - arguments - temporaries
-    return Memory(arguments, outputs, temporaries)
-
-
-def estimate(costs: Mapping[str, float], chip: Chip | None) -> Estimate | None:
-    """How long a program takes at least, on a chip.
-
-    `max(FLOPs / peak, bytes / bandwidth)`, unless the compiler's own figure is there
-    and not below that of its FLOPs: it can be negative. None where neither is known.
-
-    Args:
-        costs: of `Compiled.cost_analysis`: "flops" and "bytes accessed", where
-            "optimal_seconds" may be.
-        chip: that it runs on; None: not known.
-
-    Example:
-        >>> chip = Chip(memory=0, flops=100.0, bandwidth=10.0)
-        >>> estimate({"flops": 200.0, "bytes accessed": 50.0}, chip)
-        Estimate(seconds=5.0, source='bytes')
-    """
-    seconds = costs.get("optimal_seconds", -1.0)
-    compute = 0.0 if chip is None else costs["flops"] / chip.flops
-    if math.isfinite(seconds) and seconds > 0 and seconds >= compute:
-        return Estimate(seconds, "compiler")
-    if chip is None:
-        return None
-    move = costs["bytes accessed"] / chip.bandwidth
-    return Estimate(compute, "FLOPs") if compute >= move else Estimate(move, "bytes")
 
 
 MEMORY = (
@@ -141,48 +73,62 @@ gets out, whichever is more."""
 
 
 def measured(compiled: Compiled, chip: Chip | None) -> dict[str, Value]:
-    """The cells of `MEMORY` and `WORK`; `fits` says by how much, where it does not."""
-    needed = memory(compiled)
+    """The cells of `MEMORY` and `WORK`, of each chip."""
+    plan: Any = compiled.memory_analysis()
     costs: Any = compiled.cost_analysis()
-    found = estimate(costs, chip)
-    row: dict[str, Value] = {**needed._asdict(), "total": needed.total}
-    row["fits"] = "yes" if chip is None or needed.total <= chip.memory else "no"
-    row |= {"flops": costs["flops"], "bytes": costs["bytes accessed"]}
-    if found is not None:
-        row |= {"seconds": found.seconds, "estimated_by": found.source}
-    return row
+    arguments, temporaries = plan.argument_size_in_bytes, plan.temp_size_in_bytes
+    total = peak_memory(compiled)
+    return {
+        "arguments": arguments,
+        "outputs": total - arguments - temporaries,
+        "temporaries": temporaries,
+        "total": total,
+        "fits": "yes" if chip is None or total <= chip.memory else "no",
+        "flops": costs["flops"],
+        "bytes": costs["bytes accessed"],
+        **estimate(costs, chip),
+    }
 
 
-def show(
-    title: str,
-    row: Row,
-    found: Mapping[str, Tally],
-    remarks: Sequence[str],
-    folder: Path | None,
-    name: str,
-) -> None:
-    """Print the tables; write them as text and Markdown, and all figures as CSV.
+def estimate(costs: Mapping[str, float], chip: Chip | None) -> dict[str, Value]:
+    """How long a program takes at least, on a chip, and what says so.
+
+    `max(FLOPs / peak, bytes / bandwidth)`, unless the compiler's own figure is there
+    and not below that of its FLOPs: it can be negative. Empty where neither is known.
 
     Args:
-        title: what was compiled.
-        row: of `MEMORY` and `WORK`.
-        found: collectives by kind; empty where nothing was compiled.
-        remarks: what does not fit.
-        folder: to write to; None: only print.
-        name: of the files.
+        costs: of `Compiled.cost_analysis`: "flops" and "bytes accessed", where
+            "optimal_seconds" may be.
+        chip: that it runs on; None: not known.
+
+    Example:
+        >>> chip = Chip(memory=0, flops=100.0, bandwidth=10.0)
+        >>> estimate({"flops": 200.0, "bytes accessed": 50.0}, chip)
+        {'seconds': 5.0, 'estimated_by': 'bytes'}
     """
-    tables: list[Table] = [(MEMORY, [row])]
-    if found:
-        kinds = [{"kind": kind, **asdict(t)} for kind, t in found.items()]
-        tables += [(WORK, [row]), (COLLECTIVES, kinds)]
-    notes = [*remarks, NOTES] if found else remarks
-    write(title, tables, notes, folder, name, [{**row, **_flat(found)}])
+    seconds = costs.get("optimal_seconds", -1.0)
+    compute = 0.0 if chip is None else costs["flops"] / chip.flops
+    if math.isfinite(seconds) and seconds > 0 and seconds >= compute:
+        return {"seconds": seconds, "estimated_by": "compiler"}
+    if chip is None:
+        return {}
+    move = costs["bytes accessed"] / chip.bandwidth
+    by = "FLOPs" if compute >= move else "bytes"
+    return {"seconds": max(compute, move), "estimated_by": by}
 
 
-def _flat(found: Mapping[str, Tally]) -> dict[str, Value]:
-    """Cells such as "all_reduce_count"."""
+def exchanged(found: Mapping[str, Tally]) -> dict[str, Value]:
+    """The collectives as cells of one row, such as "all_reduce_count"."""
     return {
         f"{kind.replace('-', '_')}_{field}": value
         for kind, t in found.items()
         for field, value in asdict(t).items()
     }
+
+
+def tables(row: Row, found: Mapping[str, Tally]) -> list[Table]:
+    """Of a row of `measured`, and the collectives by kind; of memory alone for none."""
+    if not found:
+        return [(MEMORY, [row])]
+    kinds = [{"kind": kind, **asdict(t)} for kind, t in found.items()]
+    return [(MEMORY, [row]), (WORK, [row]), (COLLECTIVES, kinds)]

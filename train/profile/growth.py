@@ -1,32 +1,32 @@
 """How the cost of each context module grows with the number of pixels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from train.devices.memory import attempt
 from train.profile.macs import multiply_adds
-from train.profile.modules import KINDS, context_modules, inputs_of, kind
+from train.profile.modules import context_modules, inputs_of, kind
 from train.profile.output import Column, Row, Value
 from train.profile.programs import (
-    Program,
+    Settings,
+    abstract_variables,
     forward_program,
-    latencies,
     latency_cells,
     memory_cell,
 )
 
 log = logging.getLogger("ema_jax")
 
-COSTS = ("multiply_adds", "memory", "latency_median")
+COSTS = {
+    "multiply_adds": ("multiply-adds (G)", 1e9),
+    "memory": ("peak memory (MiB)", 2**20),
+    "latency_median": ("time (ms)", 1e-3),
+}
+"""Columns of a slope, and their label and unit in the plot."""
 
 GROWTH = (
     Column("module", "module"),
@@ -51,77 +51,43 @@ One module alone, forward, on features of side × side pixels; deeplabv3, deepla
 and psa are whole heads, up to the logits of 21 classes. Slopes: of the logarithm of the
 cost over that of the number of pixels, by least squares: 1 is linear, 2 quadratic."""
 
-LABELS = {
-    "multiply_adds": ("multiply-adds (G)", 1e9),
-    "memory": ("peak memory (MiB)", 2**20),
-    "latency_median": ("time (ms)", 1e-3),
-}
 
+def measure(
+    kinds: Collection[str], sides: Sequence[int], channels: int, settings: Settings
+) -> list[dict[str, Value]]:
+    """One row for each side and module: multiply-adds, memory and latency.
 
-class Settings(NamedTuple):
-    """What is measured, and how; see `main.py profile --help`."""
-
-    device: jax.Device
-    sides: tuple[int, ...] = (33, 65, 129, 257)
-    channels: int = 512
-    dtype: DTypeLike = jnp.float32
-    memory: bool = True
-    runs: int = 10
-    kinds: tuple[str, ...] = KINDS
-
-    def __str__(self) -> str:
-        return (
-            f"{self.channels} channels, {jnp.dtype(self.dtype).name}, "
-            f"{self.device.device_kind}, jax {jax.__version__}"
-        )
-
-
-def measure(settings: Settings) -> list[dict[str, Value]]:
-    """One row for each module and side: multiply-adds, memory and latency."""
+    Args:
+        kinds: of modules, of `modules.KINDS`.
+        sides: heights and widths of the features.
+        channels: of the features.
+        settings: where and how.
+    """
     rows: list[dict[str, Value]] = []
-    for side in settings.sides:
-        programs = {}
-        here = {}
-        modules = context_modules(side, settings.dtype, settings.device)
-        for name, module in modules.items():
-            if kind(name) not in settings.kinds:
+    dtype, device = settings.dtype, settings.device
+    for side in sides:
+        here, programs = {}, {}
+        for name, module in context_modules(side, dtype, device).items():
+            if kind(name) not in kinds:
                 continue
             log.info("%s, %d × %d", name, side, side)
             row: dict[str, Value] = {"module": name, "side": side, "pixels": side**2}
+            inputs = inputs_of(module, side, channels, dtype)
             try:
-                costs, program = _costs(module, side, settings)
+                variables = abstract_variables(module, inputs)
+                forward = partial(module.apply, train=False)
+                row["multiply_adds"] = multiply_adds(forward, variables, inputs)
+                if settings.memory:
+                    programs[name] = attempt(forward_program, module, inputs, device)
+                    row["memory"] = memory_cell(programs[name])
             except NotImplementedError as error:  # a fused kernel takes some sizes only
                 log.warning("%s is left out: %s", name, error)
                 continue
-            here[name] = row | costs
-            if program is not None:
-                programs[name] = program
-        if settings.memory and settings.runs:
-            found = latencies(programs, settings.runs, settings.device)
-            for name in here:
-                here[name] |= latency_cells(found.get(name))
+            here[name] = row
+        for name, cells in latency_cells(programs, settings).items():
+            here[name] |= cells
         rows += here.values()
     return rows
-
-
-def _costs(
-    module: nn.Module, side: int, settings: Settings
-) -> tuple[dict[str, Value], Program | None]:
-    """Multiply-adds and memory of a module, and its program if that was compiled."""
-    inputs = inputs_of(module, side, settings.channels, settings.dtype)
-    init = partial(module.init, train=False)
-
-    def forward(variables: Any, inputs: Any) -> Any:
-        return module.apply(variables, inputs, train=False)
-
-    variables = jax.eval_shape(init, jax.random.key(0), inputs)
-    costs: dict[str, Value] = {
-        "multiply_adds": multiply_adds(forward, variables, inputs)
-    }
-    if not settings.memory:
-        return costs, None
-    program = attempt(forward_program, module, variables, inputs, settings.device)
-    return costs | {"memory": memory_cell(program)}, program
 
 
 def slopes(rows: Sequence[Row]) -> list[dict[str, Value]]:
@@ -166,7 +132,7 @@ def save_plot(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(measured), 4.5), layout="constrained")
     panels = figure.subplots(1, len(measured), squeeze=False)[0]
     for panel, cost in zip(panels, measured, strict=True):
-        label, unit = LABELS[cost]
+        label, unit = COSTS[cost]
         for index, (module, points) in enumerate(lines[cost].items()):
             panel.plot(
                 [pixels for pixels, _ in points],

@@ -12,7 +12,6 @@ from ema_jax.context import CONTEXTS, NonLocal
 from ema_jax.heads import DeepLabV3Head, DeepLabV3PlusHead, PSAHead
 from ema_jax.networks import covering_map
 from ema_jax.resnet import Features
-from train.profile.output import choose
 
 NUM_CLASSES = 21
 """Classes of PASCAL VOC, as in the paper's table."""
@@ -80,11 +79,6 @@ def inputs_of(module: nn.Module, side: int, channels: int, dtype: DTypeLike) -> 
     if isinstance(module, DeepLabV3Head | PSAHead):
         return (Features(last, None),)
     return last
-
-
-def find_kinds(names: str | None) -> tuple[str, ...]:
-    """The kinds of modules of `--models`, by default all; see `choose`."""
-    return tuple(choose(names, KINDS, KINDS))
 
 
 def kind(name: str) -> str:

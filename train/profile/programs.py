@@ -2,15 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jax.stages import Compiled
+from jax.typing import DTypeLike
 
 from ema_jax import Segmenter
 from train.devices.memory import attempt, free_memory, peak_memory
@@ -20,104 +23,93 @@ from train.profile.output import Value
 from train.update.optimizer import frozen_parameters, poly_schedule, sgd
 from train.update.state import init_state
 from train.update.step import make_train_step
-from train.user.errors import UserError
 
 DOES_NOT_FIT = "does not fit"
+LATENCY = ("latency_lower", "latency_median", "latency_upper")
 SAMPLE_SECONDS = 0.05
 """A shorter call is repeated until a sample takes so long: clocks are coarse."""
 
 Sampler = Callable[[], float]
 
 
-class Latency(NamedTuple):
-    """Seconds of one call: the quartiles of the samples."""
+class Settings(NamedTuple):
+    """Where and how something is measured; see `main.py profile --help`.
 
-    lower: float
-    median: float
-    upper: float
-
-
-class Program(NamedTuple):
-    """A compiled function, and the shapes of what it takes."""
-
-    compiled: Compiled
-    shapes: tuple[Any, ...]
-
-
-def find_device(platform: str | None) -> jax.Device:
-    """The first device of a platform, by default of the fastest.
-
-    Raises:
-        UserError: there is no such device.
+    Attributes:
+        memory: whether programs are compiled, or only counted.
+        runs: timed samples of each; 0: no times.
     """
-    try:
-        if platform == "":  # which jax takes for the default
-            raise RuntimeError("no name")
-        return jax.devices(platform)[0]
-    except RuntimeError as error:
-        found = sorted({jax.devices()[0].platform, "cpu"})
-        raise UserError(
-            f"--device={platform}: jax finds none here; there are: {', '.join(found)}"
-        ) from error
+
+    device: jax.Device
+    dtype: DTypeLike = jnp.float32
+    memory: bool = True
+    runs: int = 10
+
+    def __str__(self) -> str:
+        dtype = jnp.dtype(self.dtype).name
+        return f"{dtype}, {self.device.device_kind}, jax {jax.__version__}"
 
 
-def forward_program(
-    module: nn.Module, variables: Any, inputs: Any, device: jax.Device
-) -> Program:
+def abstract_variables(module: nn.Module, inputs: Any) -> Any:
+    """Shapes of the variables of a module that takes `inputs`."""
+    init = partial(module.init, train=False)
+    return jax.eval_shape(init, jax.random.key(0), inputs)
+
+
+def forward_program(module: nn.Module, inputs: Any, device: jax.Device) -> Compiled:
     """Compile `module(inputs, train=False)`, from shapes alone."""
     place = SingleDeviceSharding(device)
-
-    def forward(variables: Any, inputs: Any) -> Any:
-        return module.apply(variables, inputs, train=False)
-
-    lowered = jax.jit(forward, in_shardings=place).lower(variables, inputs)
-    return Program(lowered.compile(), (variables, inputs))
+    forward = jax.jit(partial(module.apply, train=False), in_shardings=place)
+    return forward.lower(abstract_variables(module, inputs), inputs).compile()
 
 
 def training_program(
     model: Segmenter, size: int, batch: int, device: jax.Device
-) -> Program:
+) -> Compiled:
     """Compile one update of the published recipe, from shapes alone."""
     optimizer = sgd(poly_schedule(0.009, 30_000), frozen=frozen_parameters(model))
     step = make_train_step(model, optimizer, make_mesh([device]))
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
-    images = abstract_batch(batch, (size, size))
-    compiled = cast(Any, step).lower(state, images).compile()
-    return Program(compiled, (state, images))
+    return cast(Any, step).lower(state, abstract_batch(batch, (size, size))).compile()
 
 
-def memory_cell(program: Program | None) -> Value:
+def memory_cell(program: Compiled | None) -> Value:
     """`peak_memory`, for a table."""
-    return DOES_NOT_FIT if program is None else peak_memory(program.compiled)
+    return DOES_NOT_FIT if program is None else peak_memory(program)
 
 
-def latency_cells(latency: Latency | None) -> dict[str, Value]:
-    """The quartiles, for a table."""
-    return {
-        f"latency_{field}": DOES_NOT_FIT if latency is None else getattr(latency, field)
-        for field in Latency._fields
-    }
-
-
-def latencies(
-    programs: Mapping[str, Program], runs: int, device: jax.Device
-) -> dict[str, Latency]:
-    """Times of those of the programs that fit into the memory, measured in turns.
+def latency_cells(
+    programs: Mapping[str, Compiled | None], settings: Settings
+) -> dict[str, dict[str, Value]]:
+    """Quartiles of the seconds of each program, measured in turns, for a table.
 
     Each has the memory to itself: what it takes is there during its samples alone.
     """
-    free = free_memory(device)
-    fitting = {
-        name: program
-        for name, program in programs.items()
-        if peak_memory(program.compiled) < free
-    }
-    samplers = {}
-    for name, program in fitting.items():
-        samplers[name] = make_sampler(
-            program.compiled, partial(random_arrays, program.shapes, device)
+    if not settings.runs:
+        return {name: {} for name in programs}
+    free = free_memory(settings.device)
+    samplers = {
+        name: make_sampler(
+            program, partial(random_arrays, program.args_info[0], settings.device)
         )
-    return interleaved(samplers, runs)
+        for name, program in programs.items()
+        if program is not None and peak_memory(program) < free
+    }
+    samples = interleaved(samplers, settings.runs)
+    return {name: quartiles(samples.get(name)) for name in programs}
+
+
+def quartiles(seconds: Sequence[float] | None) -> dict[str, Value]:
+    """Cells of the samples of a program; None: it does not fit.
+
+    Example:
+        >>> quartiles([1.0, 2.0, 9.0, 3.0, 4.0])
+        {'latency_lower': 2.0, 'latency_median': 3.0, 'latency_upper': 4.0}
+    """
+    if seconds is None:
+        return dict.fromkeys(LATENCY, DOES_NOT_FIT)
+    found = np.quantile(seconds, (0.25, 0.5, 0.75)).tolist()
+    return dict(zip(LATENCY, found, strict=True))
 
 
 def random_arrays(shapes: Any, device: jax.Device) -> Any:
@@ -128,7 +120,7 @@ def random_arrays(shapes: Any, device: jax.Device) -> Any:
     factorisation may not have otherwise, are not negative.
     """
 
-    def draw(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
+    def draw(path: tuple, shape: Any) -> jax.Array:
         names = [getattr(entry, "key", None) for entry in path]
         values = np.resize(_numbers(), shape.shape)
         if "params" in names:
@@ -173,37 +165,28 @@ def make_sampler(
     return sample
 
 
-def interleaved(samplers: Mapping[str, Sampler], runs: int) -> dict[str, Latency]:
-    """Take `runs` samples of each, in rounds of which each begins with another one.
-
-    What slows the machine for a while then slows all of them. What runs out of memory
-    in any round is left out.
-
-    Example:
-        >>> seconds = iter([1.0, 2.0, 9.0, 3.0, 4.0])
-        >>> interleaved({"net": lambda: next(seconds)}, runs=5)["net"]
-        Latency(lower=2.0, median=3.0, upper=4.0)
-    """
-    samples: dict[str, list[float]] = {name: [] for name in samplers}
-    names = list(samplers)
-    for run in range(runs):
-        first = run % max(1, len(names))
-        for name in names[first:] + names[:first]:
-            if name not in samples:
-                continue
-            seconds = attempt(samplers[name])
-            if seconds is None:
-                del samples[name]
-            else:
-                samples[name].append(seconds)
-    return {
-        name: Latency(*np.quantile(seconds, (0.25, 0.5, 0.75)).tolist())
-        for name, seconds in samples.items()
-    }
-
-
 def _mean_seconds(call: Callable[[], Any], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         jax.block_until_ready(call())
     return (time.perf_counter() - start) / repeats
+
+
+def interleaved(samplers: Mapping[str, Sampler], runs: int) -> dict[str, list[float]]:
+    """Take `runs` samples of each, in rounds of which each begins with another one.
+
+    What slows the machine for a while then slows all of them. What runs out of memory
+    in any round is left out.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
+    turns = deque(samplers)
+    for _ in range(runs):
+        for name in tuple(turns):
+            seconds = attempt(samplers[name])
+            if seconds is None:
+                turns.remove(name)
+                del samples[name]
+            else:
+                samples[name].append(seconds)
+        turns.rotate(-1)
+    return samples

@@ -1,6 +1,7 @@
 """`main.py profile` from end to end, on the smallest networks."""
 
 import csv
+from functools import cache
 
 import flax.linen as nn
 import jax
@@ -12,9 +13,10 @@ from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
 from ema_jax.resnet import Features
 from ema_jax.segmenter import init_variables
-from train.profile import command, growth, networks
-from train.profile.command import LARGEST_SIDE
-from train.profile.output import LARGEST
+from train.profile import growth, modules, networks
+from train.profile.command import LARGEST, LARGEST_SIDE, find_device
+from train.profile.programs import forward_program
+from train.user.errors import UserError
 
 
 def profile(*options):
@@ -99,13 +101,17 @@ class Pairs(nn.Module):
         return (tokens @ tokens.mT @ tokens).reshape(x.shape)
 
 
+compiled_once = cache(forward_program)
+
+
 @pytest.fixture
 def two_modules(monkeypatch):
-    def modules(side, dtype, device):
+    def both(side, dtype, device):
         return {"em": EMAU(num_bases=4, dtype=dtype), "pairs": Pairs()}
 
-    monkeypatch.setattr(growth, "context_modules", modules)
-    monkeypatch.setattr(command, "find_kinds", lambda names: ("em", "pairs"))
+    monkeypatch.setattr(growth, "context_modules", both)
+    monkeypatch.setattr(growth, "forward_program", compiled_once)
+    monkeypatch.setattr(modules, "KINDS", ("em", "pairs"))
 
 
 def test_growth(tmp_path, capsys, two_modules):
@@ -133,7 +139,7 @@ def test_a_module_that_does_not_fit_is_said_to(
     tmp_path, capsys, two_modules, monkeypatch
 ):
     monkeypatch.setattr("train.profile.programs.free_memory", lambda device: 50_000)
-    options = ("--growth", "--sides", "4,16", "--channels", 8, "--runs", 1)
+    options = ("--growth", "--sides", "8,16", "--channels", 8, "--runs", 1)
     assert profile(*options, "--output", tmp_path) == 0
     small, _, _, large = read(tmp_path / "growth.csv")
     assert float(small["latency_median"]) > 0
@@ -169,6 +175,13 @@ def test_a_side_given_twice_is_one_and_has_no_slope(tmp_path, capsys, two_module
     assert len(read(tmp_path / "growth.csv")) == 2
     slopes = capsys.readouterr().out.split("multiply-adds  peak memory")[1].split()
     assert slopes[slopes.index("em") + 1 :][:3] == ["–", "–", "–"]
+
+
+def test_an_absent_device_is_one_line():
+    with pytest.raises(UserError, match=r"--device=tpu: .* there are: cpu") as error:
+        find_device("tpu")
+    assert "\n" not in str(error.value)
+    assert find_device(None).platform == find_device("cpu").platform == "cpu"
 
 
 def test_one_size_has_no_slope():

@@ -10,13 +10,13 @@ from ema_jax.context import CONTEXTS, NoContext
 from ema_jax.heads import PSAHead
 from train.profile import growth, modules
 from train.profile.modules import context_modules, inputs_of, kind
+from train.profile.programs import Settings
 
 CPU = jax.devices("cpu")[0]
 
 
 def counted(kinds, sides, channels):
-    settings = growth.Settings(CPU, sides, channels, memory=False, kinds=kinds)
-    return growth.measure(settings)
+    return growth.measure(kinds, sides, channels, Settings(CPU, memory=False))
 
 
 def test_non_local_attends_in_chunks_that_divide_the_pixels_almost():
@@ -71,8 +71,7 @@ def test_the_map_of_psa_reaches_from_end_to_end():
 
 def test_psa_that_does_not_fit_says_so(monkeypatch):
     monkeypatch.setattr("train.profile.programs.free_memory", lambda device: 1)
-    settings = growth.Settings(CPU, (3,), 4, runs=1, kinds=("psa",))
-    [row] = growth.measure(settings)
+    [row] = growth.measure(("psa",), (3,), 4, Settings(CPU, runs=1))
     assert row["latency_median"] == "does not fit"
     assert row["memory"] > 1
 
