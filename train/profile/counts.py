@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -78,13 +79,16 @@ def count(model: Segmenter, size: int, batch: int) -> Counts:
     images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
     program, layers = _trace(model, variables, images)
     found = contractions(program)
+    products = [(c.path[1:], c.multiply_adds) for c in found if not c.fixed]
+    parameters = [
+        (tuple(entry.key for entry in path), leaf.size)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+    ]
     shares = INCREMENT[type(model.head).__name__]
     whole = {name: share for name, share in shares.items() if share == 1}
     return Counts(
-        parameters=split(_parameters(variables["params"]), shares),
-        multiply_adds=split(
-            ((c.path[1:], c.multiply_adds) for c in found if not c.fixed), shares
-        ),
+        parameters=split(parameters, shares),
+        multiply_adds=split(products, shares),
         resizing=sum(c.multiply_adds for c in found if c.fixed),
         outputs=split([*layers, *_activations(program)], whole),
     )
@@ -123,19 +127,12 @@ def _trace(model: Segmenter, variables: Any, images: Any) -> tuple[Jaxpr, Costs]
             calls[context.module.path] = sum(map(_bytes, jax.tree.leaves(result)))
         return result
 
-    def forward(variables: Any, images: Any) -> Any:
-        return model.apply(variables, images, train=False)
-
     with nn.intercept_methods(record):
+        forward = partial(model.apply, train=False)
         program = jax.make_jaxpr(forward)(variables, images)
     outer = {path[:depth] for path in calls for depth in range(len(path))}
     inner = [(path, size) for path, size in calls.items() if path not in outer]
     return program.jaxpr, inner
-
-
-def _parameters(params: Any) -> Costs:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        yield tuple(entry.key for entry in path), leaf.size
 
 
 def _activations(program: Jaxpr) -> Costs:

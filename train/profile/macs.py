@@ -65,14 +65,9 @@ def scopes(equation: JaxprEqn) -> tuple[str, ...]:
 
 def bodies(equation: JaxprEqn) -> list[Jaxpr]:
     """The jaxprs that an equation runs: of a call, a loop, the branches of a cond."""
-    found = []
-    for value in equation.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(part, ClosedJaxpr):
-                found.append(part.jaxpr)
-            elif isinstance(part, Jaxpr):
-                found.append(part)
-    return found
+    parts = jax.tree.leaves(tuple(equation.params.values()))
+    found = (p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in parts)
+    return [part for part in found if isinstance(part, Jaxpr)]
 
 
 def _walk(jaxpr: Jaxpr, path: tuple[str, ...], fixed: set) -> Iterator[Contraction]:
@@ -104,17 +99,16 @@ def _inside(
 ) -> Iterator[Contraction]:
     """Contractions of the jaxprs that an equation runs."""
     name, inner = equation.primitive.name, bodies(equation)
-    times = {"scan": _scan_length, "while": _trip_count, "pallas_call": _grid_size}
     if name == "cond":
         branches = [list(_walk(branch, path, set())) for branch in inner]
         yield from max(branches, key=lambda b: sum(c.multiply_adds for c in b))
         return
     for body in inner:
         fixed = set()
-        if name not in times and len(body.invars) == len(operands):
+        if name not in _RUNS and len(body.invars) == len(operands):
             fixed = {v for v, known in zip(body.invars, operands, strict=True) if known}
         found = list(_walk(body, path, fixed))
-        runs = times[name](equation) if found and name in times else 1
+        runs = _RUNS[name](equation) if found and name in _RUNS else 1
         if runs is None:
             raise ValueError(
                 f"a loop in {'/'.join(path) or 'the function'} ends when its values "
@@ -163,47 +157,35 @@ _OPAQUE = ("dot_product_attention", "scaled_matmul")
 """What the primitives of cuDNN begin with, which run no jaxpr that could be counted."""
 
 
-def _scan_length(equation: JaxprEqn) -> int:
-    return equation.params["length"]
-
-
-def _grid_size(equation: JaxprEqn) -> int:
-    return math.prod(equation.params["grid_mapping"].grid)
-
-
 def _trip_count(equation: JaxprEqn) -> int | None:
     """Runs of a `while` that counts by one from a constant up to a constant, or None.
 
     That is what `lax.fori_loop` makes of bounds that are arrays.
     """
     condition, body = (equation.params[f"{k}_jaxpr"].jaxpr for k in ("cond", "body"))
-    constants, inner = (equation.params[f"{k}_nconsts"] for k in ("cond", "body"))
-    start = [*equation.invars[:constants], *equation.invars[constants + inner :]]
-    old = [*condition.invars[:constants], *body.invars[inner:]]
-    new = [*condition.invars[:constants], *body.outvars]
+    given, inner = (equation.params[f"{k}_nconsts"] for k in ("cond", "body"))
+    if [step.primitive.name for step in condition.eqns] != ["lt"]:
+        return None
+    starts = [*equation.invars[:given], *equation.invars[given + inner :]]
+    start = dict(zip(condition.invars, starts, strict=True))
+    carry = zip(
+        condition.invars[given:], body.invars[inner:], body.outvars, strict=True
+    )
+    counting, constant = set(), set(condition.invars[:given])
+    for variable, old, new in carry:
+        if new is old:
+            constant.add(variable)
+        elif _is_next(body, old, new):
+            counting.add(variable)
 
-    def bounds() -> Iterator[int | None]:
-        """The counter's first value, and the bound: None where it is not known."""
-        for atom, follows in zip(
-            condition.eqns[0].invars, (_is_next, _is_same), strict=True
-        ):
-            if isinstance(atom, Literal):
-                yield int(atom.val)
-                continue
-            index = condition.invars.index(atom)
-            first = start[index]
-            known = isinstance(first, Literal) and follows(body, old[index], new[index])
-            yield int(first.val) if known else None
+    def known(atom: Any, variables: set) -> int | None:
+        if not isinstance(atom, Literal):
+            atom = start[atom] if atom in variables else None
+        return int(atom.val) if isinstance(atom, Literal) else None
 
-    if [step.primitive.name for step in condition.eqns] == ["lt"]:
-        first, last = bounds()
-        if first is not None and last is not None:
-            return max(0, last - first)
-    return None
-
-
-def _is_same(_: Jaxpr, old: Any, new: Any) -> bool:
-    return new is old
+    counter, bound = condition.eqns[0].invars
+    first, last = known(counter, counting), known(bound, constant)
+    return None if first is None or last is None else max(0, last - first)
 
 
 def _is_next(body: Jaxpr, old: Any, new: Any) -> bool:
@@ -213,3 +195,11 @@ def _is_next(body: Jaxpr, old: Any, new: Any) -> bool:
             left, right = equation.invars
             return left is old and isinstance(right, Literal) and int(right.val) == 1
     return False
+
+
+_RUNS: dict[str, Callable[[JaxprEqn], int | None]] = {
+    "scan": lambda equation: equation.params["length"],
+    "while": _trip_count,
+    "pallas_call": lambda equation: math.prod(equation.params["grid_mapping"].grid),
+}
+"""How often an equation runs its bodies; None where only the values say it."""
