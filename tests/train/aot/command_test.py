@@ -11,6 +11,8 @@ import jax
 import pytest
 
 import main
+from ema_jax import MODELS
+from tests.micro import NANO
 from train.aot import command, compile
 from train.aot.compile import DoesNotFitError
 from train.configuration.config import load_config
@@ -41,7 +43,7 @@ def read(path):
 
 def state_sizes(*overrides):
     """Elements of the parameters, and bytes of the whole state."""
-    config = load_config(SMALL[0].partition("=")[2], [*SMALL[1:], *overrides])
+    config = load_config("configs/shapes.py", overrides)
     model, optimizer = build(config, 8)
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
@@ -59,8 +61,11 @@ def never_compiled(monkeypatch):
     monkeypatch.setattr(command, "compile_step", None)
 
 
-def test_a_small_training(tmp_path, capsys, on_cpu):
-    options = ["--topology=v5e:2x4", "--batch_per_chip=2", "--num_classes=8", *SMALL]
+def test_a_small_training(tmp_path, capsys, on_cpu, monkeypatch):
+    monkeypatch.setitem(MODELS, "nano", NANO)
+    nano = [*SMALL[1:], "--config.model.name=nano"]
+    options = ["--topology=v5e:2x4", "--batch_per_chip=2", "--num_classes=8"]
+    options += [SMALL[0], *nano]
     hlo = tmp_path / "new" / "step.hlo"
     assert aot(*options, "--output", tmp_path / "out", "--hlo", hlo) == 0
     printed = capsys.readouterr().out
@@ -68,7 +73,7 @@ def test_a_small_training(tmp_path, capsys, on_cpu):
         "shapes on v5e:2x4: 8 chips, 16 images of 33 × 33 (2 on each of 8)" in printed
     )
     row = read(tmp_path / "out" / "shapes_v5e_2x4.csv")
-    parameters, held = state_sizes()
+    parameters, held = state_sizes(*nano)
     batch = 2 * 33 * 33 * (3 + 1 + 1)
     assert int(row["arguments"]) == held + batch
     assert 8 * 8 * 4 < int(row["outputs"]) < held  # confusion; the state is donated
@@ -203,7 +208,7 @@ def test_the_compiler_for_tpus(tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     row = read(tmp_path / "shapes_v5e_2x2.csv")
-    parameters, held = state_sizes("--config.model.dtype=bfloat16")
+    parameters, held = state_sizes(*SMALL[1:], "--config.model.dtype=bfloat16")
     assert (row["chips"], row["images"], row["fits"]) == ("4", "8", "yes")
     assert int(row["arguments"]) >= held  # tiles fill up
     assert float(row["flops"]) > 2 * parameters

@@ -77,10 +77,10 @@ def test_networks(tmp_path, capsys, small_network):
         assert shown in printed
 
 
-def test_counting_compiles_nothing(capsys, monkeypatch):
+def test_counting_compiles_nothing(capsys, monkeypatch, small_network):
     monkeypatch.setattr(networks, "forward_program", None)
     monkeypatch.setattr(networks, "training_program", None)
-    assert profile("--models", "emanet_tiny", "--measure", "nothing") == 0
+    assert profile("--models", "small", "--size", 33, "--measure", "nothing") == 0
     printed = capsys.readouterr().out
     assert "GMAC" in printed
     assert "forward ms" not in printed
