@@ -64,8 +64,9 @@ def slice_devices(topology: str) -> Sequence[jax.Device]:
     try:
         found = topologies.get_topology_desc(topology, "tpu", **options).devices
     except (jax.errors.JaxRuntimeError, ValueError) as error:
+        reason = shorten(str(error), 200, placeholder=" …")
         raise UserError(
-            f"--topology={topology} cannot be compiled for ({one_line(error, 200)}); "
+            f"--topology={topology} cannot be compiled for ({reason}); "
             f"give one as {EXAMPLES}"
         ) from error
     return sorted(found, key=lambda device: (device.process_index, device.id))
@@ -97,9 +98,4 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Comp
     except jax.errors.JaxRuntimeError as error:
         if not exhausted(error):
             raise
-        raise DoesNotFitError(one_line(error, 300)) from error
-
-
-def one_line(error: Exception, width: int) -> str:
-    """The message of an error, on one line of at most `width` characters."""
-    return shorten(" ".join(str(error).split()), width, placeholder=" …")
+        raise DoesNotFitError(shorten(str(error), 300, placeholder=" …")) from error

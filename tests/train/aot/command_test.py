@@ -14,10 +14,13 @@ import main
 from ema_jax import MODELS
 from tests.micro import NANO
 from train.aot import command, compile
+from train.aot.command import CLASSES, num_classes
 from train.aot.compile import DoesNotFitError
 from train.configuration.config import load_config
+from train.data import DATASETS
 from train.devices.mesh import make_mesh
 from train.update.state import init_state
+from train.user.errors import UserError
 from train.workdir.restore import build
 
 ROOT = Path(__file__).parents[3]
@@ -178,6 +181,35 @@ def test_without_libtpu_the_extra_is_named(capsys, monkeypatch, never_compiled):
     error = capsys.readouterr().err
     assert error.startswith("error: --topology=v5e:2x2 needs libtpu")
     assert error.endswith('pip install "ema-jax[tpu]"\n')
+
+
+PUBLISHED = {
+    "ade20k": 150,
+    "cityscapes": 19,
+    "coco_voc": 21,
+    "cocostuff10k": 171,
+    "pascal_context": 60,
+    "voc2012": 21,
+    "voc2012aug": 21,
+}
+
+
+def test_the_published_numbers_of_classes():
+    assert {name: num_classes(name) for name in PUBLISHED} == PUBLISHED
+
+
+def test_every_set_but_a_folder_says_it():
+    assert CLASSES.keys() == DATASETS.keys() - {"folder"}
+    assert num_classes("folder") == 21
+
+
+def test_the_embedded_set(tmp_path):
+    assert num_classes("shapes") == len(DATASETS["shapes"](None).class_names)
+
+
+def test_an_unknown_set():
+    with pytest.raises(UserError, match=r"data\.name='voc' is unknown; did you mean"):
+        num_classes("voc")
 
 
 UNSET = {"JAX_PLATFORMS", "XLA_FLAGS", "TPU_LIBRARY_PATH", *compile.ENVIRONMENT}
