@@ -22,8 +22,8 @@ from ema_jax.options import check_count, check_option
 from ema_jax.pixels import as_images, as_pixels
 from ema_jax.preprocessing import IMAGENET, Preprocessing
 from ema_jax.responsibilities import at_image_size, responsibility_maps
-from ema_jax.segmenter import Segmenter, init_variables
-from ema_jax.weights import check_shapes, load_model
+from ema_jax.segmenter import Segmenter, variable_shapes
+from ema_jax.weights import check_shapes, count_classes, load_model
 
 Progress = Callable[[int, int], Any]
 """(images done, images in all)."""
@@ -75,6 +75,7 @@ class Predictor:
         preprocessing: what its weights expect.
 
     Example:
+        >>> from ema_jax.segmenter import init_variables
         >>> model = MODELS["emanet_tiny"](num_classes=3)
         >>> variables = jax.jit(lambda: init_variables(model, seed=0))()
         >>> predictor = Predictor(model, variables, canvas_multiple=32)
@@ -117,7 +118,7 @@ class Predictor:
         """
         if num_iters is not None:
             model = with_eval_iters(model, num_iters)
-        check_shapes(variables, jax.eval_shape(lambda: init_variables(model, seed=0)))
+        check_shapes(variables, variable_shapes(model))
         count = model.head.num_classes
         if classes is not None and len(classes) != count:
             raise ValueError(f"{len(classes)} classes do not fit the model's {count}")
@@ -301,11 +302,7 @@ def _named(model: str | Segmenter | None, variables: Mapping[str, Any]) -> Segme
     if not isinstance(model, str):
         return model
     check_option("model", model, tuple(MODELS))
-    try:
-        kernel = variables["params"]["head"]["classifier"]["kernel"]
-    except KeyError:
-        raise ValueError("holds a backbone alone, without classes") from None
-    return Network(model, kernel.shape[-1], {}).build()
+    return Network(model, count_classes(variables), {}).build()
 
 
 def _check_multiple(canvas_multiple: int, stride: int) -> None:

@@ -203,6 +203,18 @@ dropout_rate, dtype, hidden_channels, stage
     return kind(**options, **given)
 
 
+def variable_shapes(model: nn.Module) -> dict[str, Any]:
+    """Shapes and types of what `init_variables` gives; nothing runs.
+
+    Example:
+        >>> from ema_jax import MODELS
+        >>> shapes = variable_shapes(MODELS["emanet_tiny"](num_classes=5))
+        >>> shapes["params"]["head"]["classifier"]["bias"].shape
+        (5,)
+    """
+    return jax.eval_shape(lambda: init_variables(model, seed=0))
+
+
 def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
     """Random parameters and initial statistics."""
     images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size

@@ -1,6 +1,6 @@
 """Weights of other projects as variables of our models, and back."""
 
-from ema_jax.weights.architecture import model_options
+from ema_jax.weights.architecture import count_classes, model_options
 from ema_jax.weights.convert import convert_state_dict, export_state_dict
 from ema_jax.weights.fit import check_shapes, fit_variables
 from ema_jax.weights.load import load_torch
@@ -10,6 +10,7 @@ __all__ = [
     "Description",
     "check_shapes",
     "convert_state_dict",
+    "count_classes",
     "export_state_dict",
     "fit_variables",
     "load_model",

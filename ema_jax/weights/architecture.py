@@ -59,6 +59,18 @@ def model_options(variables: Tree) -> dict[str, Any]:
     }
 
 
+def count_classes(variables: Tree) -> int:
+    """Classes that the classifier of a network tells apart.
+
+    Raises:
+        ValueError: the variables are those of a backbone alone.
+    """
+    try:
+        return variables["params"]["head"]["classifier"]["kernel"].shape[-1]
+    except KeyError:
+        raise ValueError("holds a backbone alone, without classes") from None
+
+
 def is_backbone(variables: Tree) -> bool:
     """Whether variables hold nothing but a backbone."""
     return set(variables["params"]) == {"backbone"}

@@ -25,8 +25,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Iterable[str]], KeyTable]]] = {
 
 WRAPPERS = ("net", "state_dict")  # keys under which files keep their weights
 PARALLEL = "module."  # prefix that PyTorch's data parallelism leaves
-OWN = ("params", "batch_stats")  # what our own names begin with
 SEPARATOR = "/"
+OWN = ("params/", "batch_stats/")  # what our own names begin with
 COUNTER = "num_batches_tracked"  # of PyTorch's batch normalisation; nothing reads it
 CLASSIFIER = "fc."  # of ImageNet files
 

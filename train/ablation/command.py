@@ -5,15 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
 from train.ablation.figures import draw
 from train.ablation.folder import (
     COST,
@@ -146,8 +145,7 @@ def check_network(
     if source not in weights:
         weights[source] = given_weights(config.model)
     if weights[source] is not None:
-        shapes = jax.eval_shape(partial(init_variables, model, seed=0))
-        check_fit(weights[source], shapes, config.model)
+        check_fit(weights[source], variable_shapes(model), config.model)
 
 
 def specify(ablation: Ablation, datasets: Mapping[str, Dataset], folder: Path) -> None:

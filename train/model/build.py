@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from ema_jax import MODELS, Segmenter
 from ema_jax.heads import PSAHead
 from ema_jax.models import Network
 from ema_jax.networks import covering_map
+from ema_jax.segmenter import variable_shapes
 from train.configuration.limits import check_known
 from train.user.errors import UserError
 
@@ -43,7 +43,7 @@ def named_network(
     network = Network(name, num_classes, options)
     try:
         model = network.build()
-        _trace(model)
+        variable_shapes(model)  # the modules check their options when called
     except (TypeError, ValueError) as error:
         named = str(error).partition("=")[0] in options
         raise UserError(f"config.model{'.' if named else ': '}{error}") from error
@@ -58,12 +58,3 @@ def build_model(
 ) -> Segmenter:
     """The model of `named_network`, which see."""
     return named_network(config, num_classes, crop_size).build()
-
-
-def _trace(model: Segmenter) -> None:
-    """Run the modules on shapes alone: they check their options when called."""
-
-    def init() -> Any:
-        return model.init(jax.random.key(0), jnp.zeros((1, 65, 65, 3)), train=False)
-
-    jax.eval_shape(init)

@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
 from ema_jax.weights import Description, check_shapes, load_model
 from train.devices.mesh import DeviceMesh
 from train.user.errors import UserError
@@ -82,21 +82,6 @@ def read_model(
         raise UserError(f"{option}{error}") from error
 
 
-def count_classes(variables: Mapping[str, Any], path: str) -> int:
-    """Classes that the classifier of foreign variables tells apart.
-
-    Raises:
-        UserError: the file holds a backbone alone.
-    """
-    try:
-        return variables["params"]["head"]["classifier"]["kernel"].shape[-1]
-    except KeyError:
-        raise UserError(
-            f"--weights={path} holds a backbone alone; train with "
-            f"--config.model.pretrained={path}"
-        ) from None
-
-
 def place_weights(
     variables: Mapping[str, Any], model: Segmenter, mesh: DeviceMesh, path: str
 ) -> dict[str, Any]:
@@ -105,9 +90,8 @@ def place_weights(
     Raises:
         UserError: another depth, width or stem; names every leaf that does not fit.
     """
-    wanted = jax.eval_shape(lambda: init_variables(model, seed=0))
     try:
-        check_shapes(variables, wanted)
+        check_shapes(variables, variable_shapes(model))
     except ValueError as error:
         raise UserError(f"--weights={path}: {error}") from error
     return jax.device_put(dict(variables), mesh.everywhere)

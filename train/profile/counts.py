@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr
 
 from ema_jax import Segmenter
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
 from train.profile.macs import bodies, contractions, scopes
 
 Path = tuple[str, ...]
@@ -75,7 +75,7 @@ class Counts(NamedTuple):
 
 def count(model: Segmenter, size: int, batch: int) -> Counts:
     """The costs of `model` on `batch` images of `size` × `size`; nothing runs."""
-    variables = jax.eval_shape(lambda: init_variables(model, 0))
+    variables = variable_shapes(model)
     images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
     program, layers = _trace(model, variables, images)
     found = contractions(program)

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 from ema_jax import Predictor, Segmenter
 from ema_jax.classes import Classes, voc_palette
 from ema_jax.models import Network
-from ema_jax.segmenter import init_variables
-from ema_jax.weights import Description, check_shapes
+from ema_jax.segmenter import variable_shapes
+from ema_jax.weights import Description, check_shapes, count_classes
 from ema_jax.weights.load import SAFETENSORS
 from train.configuration.config import apply_override, load_config
 from train.configuration.limits import check_limits
@@ -26,7 +26,7 @@ from train.devices.mesh import DeviceMesh
 from train.devices.partition import check_evaluation, configured_mesh
 from train.evaluation.validation import Validation
 from train.model.build import build_model, named_network
-from train.model.pretrained import count_classes, place_weights, read_model
+from train.model.pretrained import place_weights, read_model
 from train.update.optimizer import make_optimizer
 from train.update.state import TrainState, init_state, state_sharding
 from train.user.errors import UserError
@@ -166,9 +166,8 @@ def load_trained(
     trained = Trained(
         Description(network, classes), state.variables, config, mesh, source
     )
-    wanted = jax.eval_shape(lambda: init_variables(trained.model, seed=0))
     try:
-        check_shapes(state.variables, wanted)
+        check_shapes(state.variables, variable_shapes(trained.model))
     except ValueError as error:
         reason = shorten(str(error), 300)
         raise UserError(f"{source}: config.model does not fit: {reason}") from error
@@ -207,17 +206,26 @@ def load_weights(
     )
     if config is None and not path.endswith(SAFETENSORS):  # no other can say it
         raise unexplained
-    if config is not None:  # a mistake in it is said before the file is read
+
+    def usable(config: ConfigDict) -> ConfigDict:
         config = _overridden(config, overrides)
         check_limits(config)
+        return config
+
+    if config is not None:  # a mistake in it is said before the file is read
+        config = usable(config)
     description, variables = read_model(path, "--weights=")
     if config is None:
         if description is None:
             raise unexplained
-        config = described_config(load_config(default), description.network)
-        config = _overridden(config, overrides)
-        check_limits(config)
-    num_classes = count_classes(variables, path)
+        config = usable(described_config(load_config(default), description.network))
+    try:
+        num_classes = count_classes(variables)
+    except ValueError as error:
+        raise UserError(
+            f"--weights={path} holds a backbone alone; train with "
+            f"--config.model.pretrained={path}"
+        ) from error
     network = named_network(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)
     placed = place_weights(variables, network.build(), mesh, path)

@@ -163,6 +163,8 @@ def test_an_unknown_family_is_an_error():
         convert_state_dict({"w": np.ones(3)})
     with pytest.raises(ValueError, match="no known family"):
         convert_state_dict({})
+    with pytest.raises(ValueError, match=r"no known family.*\['params'\]"):
+        convert_state_dict({"params": {"w": np.ones(3)}})
     psp = without(state_dict("train"), "decode_head.ema_")
     with pytest.raises(ValueError, match="no known family"):
         convert_state_dict(psp)
