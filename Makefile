@@ -1,5 +1,6 @@
 # make train   installs, and trains the embedded data set
 # make test    installs, and runs the tests
+# make test-oldest   the same with the oldest versions that we support, where they matter
 # make faults  installs, and kills small trainings at random moments; takes long
 # make aot     compiles the trainings of VOC for 16 TPU chips, with no TPU; takes long,
 #              and needs the extra: .venv/bin/pip install "jax[tpu]"
@@ -9,16 +10,22 @@
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
+REQUIREMENTS ?= requirements.txt
 WORKDIR ?= runs/shapes
 TOPOLOGY ?= v5e:4x4
 
-.PHONY: train test faults aot check format lock clean
+.PHONY: train test test-oldest faults aot check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The library, and one training with all that is done with it.
+test-oldest:
+	$(MAKE) VENV=.venv-oldest REQUIREMENTS=tests/oldest.txt .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile tests/ema_jax ema_jax tests/main
 
 faults: $(VENV)/installed
 	$(BIN)/python tests/faults/kill.py
@@ -38,16 +45,19 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement $(REQUIREMENTS)
 	touch $@
 
-# The lock of everything the application and its tests need, for all platforms.
+# The locks of everything the application and its tests need, for all platforms: the
+# newest versions, and the oldest that pyproject.toml allows.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header
 lock: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
-	  --no-header --extra dev --output-file requirements.txt pyproject.toml
+	$(BIN)/$(LOCK) --extra dev --output-file requirements.txt pyproject.toml
+	$(BIN)/$(LOCK) --extra dev --resolution lowest-direct --no-annotate \
+	  --output-file tests/oldest.txt pyproject.toml
 
 clean:
 	rm -rf .venv* runs

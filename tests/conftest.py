@@ -21,6 +21,9 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
+gc.set_threshold(100_000, 50, 100)
+"""Traces are many objects that live: looking for dead ones took a tenth of the time."""
+
 ROOM = 800 * 2**20
 """Bytes that a process may hold from one test file to the next."""
 

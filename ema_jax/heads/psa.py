@@ -104,7 +104,7 @@ class PSAHead(nn.Module):
         if name == "distribute":
             logits = logits.swapaxes(1, 2)
         if mask is not None:
-            logits = jnp.where(mask.reshape(len(mask), 1, -1), logits, ABSENT)
+            logits = jnp.where(mask.reshape(mask.shape[0], 1, -1), logits, ABSENT)
         weights = jax.nn.softmax(logits, axis=-1).astype(x.dtype)
         tokens = x.reshape(x.shape[0], -1, self.channels)
         return jnp.einsum("bij,bjc->bic", weights, tokens).reshape(x.shape)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ema_jax import em_attention
+from tests.versions import enable_x64
 
 OPTIONS = [
     {"kernel": kernel, "normalization": normalization, "assignment": assignment}
@@ -77,7 +78,7 @@ def test_masked_equals_unpadded(options):
             assert not np.any(result.features[image, ~here])
             assert not np.any(result.responsibilities[image, ~here])
 
-    with jax.enable_x64(True):
+    with enable_x64():
         check()
 
 

@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from ema_jax import EMAU, em_attention
 from tests.quick import run
+from tests.versions import enable_x64
 
 OPTIONS = {"num_bases": 3, "gradient": "unroll"}
 
@@ -93,7 +94,7 @@ def test_a_mesh_with_explicit_axes(variables, x):
 
 def test_trained_steps_can_be_scanned_under_float64(x):
     """What is stored keeps its type, whatever the compute type."""
-    with jax.enable_x64(True):
+    with enable_x64():
         unit = EMAU(
             num_bases=3,
             gradient="unroll",

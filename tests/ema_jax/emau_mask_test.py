@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ema_jax import EMAU
 from tests.quick import run
+from tests.versions import enable_x64
 
 TOKENS, CHANNELS = 6, 4
 LENGTHS = (0, 1, 4, 6)
@@ -68,7 +69,7 @@ def test_masked_equals_the_images_one_by_one(name):
                 alone = apply(x[row : row + 1, mask[row]])[0]
                 np.testing.assert_allclose(y[row, mask[row]], alone, atol=1e-6)
 
-    with jax.enable_x64(True):
+    with enable_x64():
         check()
 
 

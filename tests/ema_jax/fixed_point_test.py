@@ -7,13 +7,14 @@ import pytest
 
 from ema_jax import em_attention, em_trace
 from ema_jax.fixed_point import fixed_point
+from tests.versions import enable_x64
 
 PROBLEMS, TOKENS, CHANNELS, BASES = 48, 40, 5, 4
 
 
 @pytest.fixture(autouse=True)
 def float64():
-    with jax.enable_x64(True):
+    with enable_x64():
         yield
 
 

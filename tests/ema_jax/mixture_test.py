@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 from ema_jax import em_attention, em_trace, mixture_log_likelihood
 from ema_jax.mixture import dead_bases, mean_entropy
 from tests.golden.rebuild import relative_error
+from tests.versions import enable_x64
 
 PROBLEMS, TOKENS, CHANNELS, BASES, ITERS = 32, 40, 5, 4, 50
 """Many problems of one shape share one compiled program."""
@@ -24,7 +25,7 @@ PROBLEMS, TOKENS, CHANNELS, BASES, ITERS = 32, 40, 5, 4, 50
 
 @pytest.fixture(autouse=True)
 def float64():
-    with jax.enable_x64(True):
+    with enable_x64():
         yield
 
 

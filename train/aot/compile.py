@@ -55,7 +55,7 @@ def slice_devices(topology: str) -> Sequence[jax.Device]:
     if not given and importlib.util.find_spec("libtpu") is None:
         raise UserError(
             f"--topology={topology} needs libtpu, which holds the compiler for TPUs; "
-            'pip install "ema-jax[tpu]"'
+            'pip install "jax[tpu]"'
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

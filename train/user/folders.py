@@ -31,7 +31,7 @@ def writable_folder(option: str, folder: Folder) -> Folder:
     except ImportError as error:
         raise UserError(
             f"--{option}: {directory} is object storage, which needs another package "
-            f"({error}); install ema-jax[gcs]"
+            f"({error}); pip install gcsfs google-cloud-storage"
         ) from error
     return folder
 

@@ -180,7 +180,7 @@ def test_without_libtpu_the_extra_is_named(capsys, monkeypatch, never_compiled):
     assert aot("--topology=v5e:2x2", *SMALL) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --topology=v5e:2x2 needs libtpu")
-    assert error.endswith('pip install "ema-jax[tpu]"\n')
+    assert error.endswith('pip install "jax[tpu]"\n')
 
 
 PUBLISHED = {
