@@ -80,6 +80,11 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     config.gradient = placeholder(str)
     # "soft" responsibilities, or "hard" ones: each pixel to one basis.
     config.assignment = placeholder(str)
+    # Of the Gaussian kernel: variances "fixed" at 1/λ, or estimated, "spherical" or
+    # "diagonal", not below a floor; shares of the bases "uniform" or "learned".
+    config.covariance = placeholder(str)
+    config.variance_floor = placeholder(float)
+    config.mixing = placeholder(str)
     # λ, the inverse temperature of the E step, 1 as published; learned from there.
     config.temperature = placeholder(float)
     config.learn_temperature = placeholder(bool)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ema_jax.em import normalize
+from ema_jax.components import normalize
 from ema_jax.options import AxisName
 
 
@@ -71,7 +71,7 @@ def moving_average(
         Array([[0.1, 0. ]], dtype=float32)
     """
     if counted is None:
-        counted = jnp.ones(len(bases), bool)
+        counted = jnp.ones(bases.shape[0], bool)
     total = jnp.sum(jnp.where(counted[:, None, None], bases, 0), axis=0)
     count = jnp.sum(counted, dtype=jnp.float32)
     if axis_name is not None:

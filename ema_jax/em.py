@@ -11,41 +11,56 @@ Li et al., "Expectation-Maximization Attention Networks for Semantic Segmentatio
 ICCV 2019, https://arxiv.org/abs/1907.13426
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import Array, lax
 
+from ema_jax.components import (
+    VARIANCE_FLOOR,
+    Components,
+    as_components,
+    einsum,
+    estimate,
+    estimate_mixture,
+    estimated,
+    initial_components,
+    scores,
+)
 from ema_jax.fixed_point import fixed_point, repeat
 from ema_jax.options import (
     Assignment,
     AxisName,
+    Covariance,
     Gradient,
     Implementation,
     Kernel,
+    Mixing,
     Normalization,
     check_choices,
+    check_mixture_options,
     check_num_iters,
+    check_starts,
     check_temperature,
     check_tokens,
 )
 from ema_jax.prepare import prepare
 
-EPSILON = 1e-6
 
-_einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
-"""Products in float32: accelerators would round the factors to 8 or 10 bits."""
-
-
-class EMAttention(NamedTuple):
-    """What `em_attention` returns.
+@struct.dataclass
+class EMAttention:
+    """What `em_attention` returns; it unpacks as (features, bases, responsibilities).
 
     Attributes:
         features: re-estimated tokens X̃ = Z μ, (..., N, C), in the type of the input.
         bases: μ after the last M step, (..., K, C), float32 or wider.
         responsibilities: Z of the last E step, (..., N, K), float32 or wider.
+        covariances: variances σ² after the last M step, (..., K) for "spherical" and
+            (..., K, C) for "diagonal"; None for "fixed".
+        proportions: shares π of the bases after it, (..., K); None for "uniform".
 
     Example:
         >>> attended = em_attention(jnp.eye(3), jnp.eye(3)[:2], temperature=9.0)
@@ -56,11 +71,19 @@ class EMAttention(NamedTuple):
     features: Array
     bases: Array
     responsibilities: Array
+    covariances: Array | None = None
+    proportions: Array | None = None
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.features, self.bases, self.responsibilities))
+
+    def __getitem__(self, index: int) -> Array:
+        return tuple(self)[index]
 
 
 def expectation(
     x: Array,
-    bases: Array,
+    bases: Array | Components,
     *,
     temperature: float | Array = 1.0,
     kernel: Kernel = "dot",
@@ -71,10 +94,11 @@ def expectation(
 
     `z_nk = exp(λ κ(x_n, μ_k)) / Σ_j exp(λ κ(x_n, μ_j))` with `κ(x, μ) = x·μ` for the
     kernel "dot" and `κ(x, μ) = -‖x-μ‖²/2` for "gaussian", whose variance is 1/λ.
+    Of a whole mixture, `z_nk ∝ π_k N(x_n; μ_k, σ²_k)`.
 
     Args:
         x: tokens, (..., N, C).
-        bases: (K, C), or (..., K, C) for bases of each batch element.
+        bases: (K, C), or (..., K, C) for bases of each batch element; or `Components`.
         temperature: λ, the inverse temperature.
         kernel: "dot" or "gaussian".
         assignment: "soft", or "hard": one for the most responsible basis and zero for
@@ -90,38 +114,16 @@ def expectation(
         Array([[1., 0.],
                [0., 1.]], dtype=float32)
     """
-    score = similarity(*centred(x, bases, kernel), kernel)
-    responsibilities = softmax_over_bases(temperature * score)
+    components = as_components(bases)
+    score = scores(x, components, temperature, kernel)
+    responsibilities = softmax_over_bases(score)
     if assignment == "hard":
         largest = jnp.argmax(score, axis=-1)
-        nearest = jax.nn.one_hot(largest, bases.shape[-2], dtype=score.dtype)
+        nearest = jax.nn.one_hot(largest, score.shape[-1], dtype=score.dtype)
         responsibilities += lax.stop_gradient(nearest - responsibilities)
     if mask is not None:
         responsibilities = jnp.where(mask[..., None], responsibilities, 0)
     return responsibilities
-
-
-def similarity(x: Array, bases: Array, kernel: Kernel) -> Array:
-    """Score of every basis for every token: `x·μ` or, "gaussian", `x·μ - ‖μ‖²/2`.
-
-    The latter is `-‖x-μ‖²/2` but for ‖x‖²/2, which a softmax over the bases drops;
-    give it `centred` arguments.
-    """
-    score = _einsum("...nc,...kc->...nk", x, bases)
-    if kernel == "gaussian":
-        score -= jnp.sum(jnp.square(bases), axis=-1)[..., None, :] / 2
-    return score
-
-
-def centred(x: Array, bases: Array, kernel: Kernel) -> tuple[Array, Array]:
-    """Tokens and bases about the mean of the bases, "gaussian"; "dot" as they are.
-
-    Distances stay the same, and far from the origin they keep their digits.
-    """
-    if kernel == "dot":
-        return x, bases
-    centre = jnp.mean(bases, axis=-2, keepdims=True)
-    return x - centre, bases - centre
 
 
 def softmax_over_bases(score: Array) -> Array:
@@ -160,29 +162,9 @@ def maximization(
         >>> maximization(x, jnp.ones((2, 1)), normalization="none").round(3)
         Array([[2., 0.]], dtype=float32)
     """
-    total = _einsum("...nk,...nc->...kc", responsibilities, x)
-    weight = jnp.sum(responsibilities, axis=-2)[..., None]
-    if axis_name is not None:
-        both = lax.psum(jnp.concatenate([total, weight], axis=-1), axis_name)
-        total, weight = both[..., :-1], both[..., -1:]
-    return normalize(total / (EPSILON + weight), normalization)
-
-
-def normalize(bases: Array, normalization: Normalization) -> Array:
-    """Normalise each basis over its channels; see `maximization`."""
-    if normalization == "none":
-        return bases
-    if normalization == "l2":
-        return bases / (EPSILON + _root(jnp.sum(jnp.square(bases), -1, keepdims=True)))
-    centred = bases - jnp.mean(bases, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-    return centred / (EPSILON + _root(variance))
-
-
-def _root(square: Array) -> Array:
-    """Square root whose gradient at zero is zero: a basis without tokens is zero."""
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+    return estimate(
+        x, responsibilities, normalization=normalization, axis_name=axis_name
+    )
 
 
 def reconstruct(responsibilities: Array, bases: Array) -> Array:
@@ -192,41 +174,45 @@ def reconstruct(responsibilities: Array, bases: Array) -> Array:
         >>> reconstruct(jnp.array([[0.5, 0.5]]), jnp.array([[1.0, 0.0], [0.0, 1.0]]))
         Array([[0.5, 0.5]], dtype=float32)
     """
-    return _einsum("...nk,...kc->...nc", responsibilities, bases)
+    return einsum("...nk,...kc->...nc", responsibilities, bases)
 
 
 def em_step(
     x: Array,
-    bases: Array,
+    components: Components,
     *,
     temperature: float | Array = 1.0,
     kernel: Kernel = "dot",
     normalization: Normalization = "l2",
     assignment: Assignment = "soft",
+    variance_floor: float = VARIANCE_FLOOR,
     mask: Array | None = None,
     axis_name: AxisName | None = None,
-) -> tuple[Array, Array]:
+) -> tuple[Components, Array]:
     """One EM iteration: `Z = E(x, μ)`, then `μ' = M(x, Z)`; returns (μ', Z).
 
-    The arguments are those of `em_attention`; nothing is converted.
+    The arguments are those of `em_attention`; nothing is converted. Variances and
+    proportions are estimated where the components have them.
 
     Example:
-        >>> bases, responsibilities = em_step(jnp.eye(3), jnp.eye(3)[:2])
-        >>> bases.shape, responsibilities.shape
+        >>> components, z = em_step(jnp.eye(3), Components(jnp.eye(3)[:2]))
+        >>> components.bases.shape, z.shape
         ((2, 3), (3, 2))
     """
     responsibilities = expectation(
         x,
-        bases,
+        components,
         temperature=temperature,
         kernel=kernel,
         assignment=assignment,
         mask=mask,
     )
-    bases = maximization(
-        x, responsibilities, normalization=normalization, axis_name=axis_name
-    )
-    return bases, responsibilities
+    over: dict[str, Any] = {"normalization": normalization, "axis_name": axis_name}
+    if components.variances is None and components.proportions is None:
+        return Components(maximization(x, responsibilities, **over)), responsibilities
+    return estimate_mixture(
+        x, responsibilities, components, variance_floor=variance_floor, **over
+    ), responsibilities
 
 
 def em_attention(
@@ -239,6 +225,11 @@ def em_attention(
     normalization: Normalization = "l2",
     gradient: Gradient = "stop",
     assignment: Assignment = "soft",
+    covariance: Covariance = "fixed",
+    mixing: Mixing = "uniform",
+    covariances: Array | None = None,
+    proportions: Array | None = None,
+    variance_floor: float = VARIANCE_FLOOR,
     mask: Array | None = None,
     axis_name: AxisName | None = None,
     implementation: Implementation | None = None,
@@ -262,13 +253,24 @@ def em_attention(
             "implicit": the fixed point of EM, by the implicit function theorem, at a
             memory that does not grow with T; exact where EM has converged.
         assignment: "soft" or "hard"; see `expectation`.
+        covariance: of the Gaussian kernel. "fixed": 1/λ. "spherical": a variance of
+            each basis, "diagonal": of each of its channels, estimated by the M steps
+            from 1/λ on; see `estimate_mixture`.
+        mixing: "uniform", or "learned": the shares of the bases, from 1/K on, likewise.
+        covariances: (..., K) or (..., K, C) to start from in place of 1/λ.
+        proportions: (..., K) to start from in place of 1/K; positive, their sum one.
+        variance_floor: no variance is estimated below it, so that a basis on a single
+            token keeps a density.
         mask: (..., N), true where a token exists. The others get no responsibility,
             weigh nothing in any sum and come back as zeros.
         axis_name: mapped axis over which the tokens are split; see `maximization`.
+            Its devices exchange K·(C+1) numbers an iteration, and the K or K·C second
+            moments of a mixture with them.
         implementation: None chooses; "xla" is the reference.
 
     Returns:
-        `EMAttention(features, bases, responsibilities)`.
+        `EMAttention(features, bases, responsibilities)`, and what was estimated with
+        them.
 
     Raises:
         ValueError: shapes that do not fit, an unknown option or `num_iters` < 1.
@@ -287,6 +289,15 @@ def em_attention(
         >>> float(jnp.abs(following.features[1, 60:]).max())
         0.0
 
+        A Gaussian mixture, whole:
+
+        >>> mixture = em_attention(
+        ...     x, mu, kernel="gaussian", normalization="none",
+        ...     covariance="diagonal", mixing="learned",
+        ... )
+        >>> mixture.covariances.shape, mixture.proportions.shape
+        ((2, 4, 8), (2, 4))
+
     Reference:
         Li et al., ICCV 2019, https://arxiv.org/abs/1907.13426, section 3.
     """
@@ -300,35 +311,46 @@ def em_attention(
         assignment=assignment,
         implementation=implementation,
     )
-    tokens, bases = prepare(x, bases, mask, axis_name)
+    check_mixture_options(kernel, covariance, mixing, temperature, variance_floor)
+    check_starts(bases, covariance, mixing, covariances, proportions)
+    components = initial_components(
+        bases, temperature, covariance, mixing, covariances, proportions
+    )
+    tokens, components = prepare(x, components, mask, axis_name)
     theta = tokens, jnp.asarray(temperature, tokens.dtype), mask
     if gradient == "stop":
-        bases, theta = lax.stop_gradient((bases, theta))
+        components, theta = lax.stop_gradient((components, theta))
 
     def step(
-        bases: Array, tokens: Array, temperature: float | Array, mask: Array | None
-    ) -> tuple[Array, Array]:
+        components: Components,
+        tokens: Array,
+        temperature: float | Array,
+        mask: Array | None,
+    ) -> tuple[Components, Array]:
         return em_step(
             tokens,
-            bases,
+            components,
             temperature=temperature,
             kernel=kernel,
             normalization=normalization,
             assignment=assignment,
+            variance_floor=variance_floor,
             mask=mask,
             axis_name=axis_name,
         )
 
-    def update(bases: Array, *theta: Any) -> Array:
-        return step(bases, *theta)[0]
+    def update(components: Components, *theta: Any) -> Components:
+        return step(components, *theta)[0]
 
     if gradient == "unroll":
-        bases = repeat(update, bases, num_iters - 1, *theta)
+        components = repeat(update, components, num_iters - 1, *theta)
     elif gradient == "implicit":
-        bases = fixed_point(update, bases, num_iters - 1, *theta)
+        components = fixed_point(update, components, num_iters - 1, *theta)
     else:  # "last_step": nothing of the early iterations is seen
-        early, stopped = lax.stop_gradient((bases, theta))
-        bases = repeat(update, early, num_iters - 1, *stopped)
-    bases, responsibilities = step(bases, *theta)
-    features = reconstruct(responsibilities, bases).astype(x.dtype)
-    return EMAttention(features, bases, responsibilities)
+        early, stopped = lax.stop_gradient((components, theta))
+        components = repeat(update, early, num_iters - 1, *stopped)
+    components, responsibilities = step(components, *theta)
+    features = reconstruct(responsibilities, components.bases).astype(x.dtype)
+    return EMAttention(
+        features, components.bases, responsibilities, *estimated(components)
+    )

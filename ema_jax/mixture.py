@@ -7,14 +7,26 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ema_jax.em import centred, em_step, similarity
+from ema_jax.components import (
+    VARIANCE_FLOOR,
+    Components,
+    centred,
+    estimated,
+    initial_components,
+    scores,
+)
+from ema_jax.em import em_step
 from ema_jax.options import (
     Assignment,
     AxisName,
+    Covariance,
     Kernel,
+    Mixing,
     Normalization,
     check_choices,
     check_count,
+    check_mixture_options,
+    check_starts,
     check_temperature,
     check_tokens,
 )
@@ -27,13 +39,16 @@ def mixture_log_likelihood(
     *,
     temperature: float | Array = 1.0,
     kernel: Kernel = "dot",
+    covariances: Array | None = None,
+    proportions: Array | None = None,
     mask: Array | None = None,
 ) -> Array:
     """Log-likelihood of the tokens under the mixture whose EM is EM attention.
 
-    `L = Σ_n log (1/K) Σ_k p(x_n | μ_k)`, with equal weights and
+    `L = Σ_n log Σ_k π_k p(x_n | μ_k)`, with equal shares π = 1/K unless given, and
 
-    - kernel "gaussian": `p = (λ/2π)^(C/2) exp(-λ‖x-μ‖²/2)`, isotropic Gaussians;
+    - kernel "gaussian": `p = (λ/2π)^(C/2) exp(-λ‖x-μ‖²/2)`, isotropic Gaussians, or
+      `N(x; μ_k, σ²_k)` with covariances;
     - kernel "dot": `p ∝ exp(λ x·μ)`, von Mises-Fisher distributions of concentration
       λ. Their normaliser depends on λ and C alone and is left out.
 
@@ -45,6 +60,9 @@ def mixture_log_likelihood(
         bases: (K, C), or (..., K, C).
         temperature: λ.
         kernel: "dot" or "gaussian".
+        covariances: variances σ² of a basis, (..., K), or of each of its channels,
+            (..., K, C), as `EMAttention` has them.
+        proportions: π, (..., K), likewise.
         mask: (..., N), true where a token exists.
 
     Returns:
@@ -65,13 +83,26 @@ def mixture_log_likelihood(
     check_tokens(x, bases, mask)
     check_temperature(temperature)
     check_choices(kernel=kernel)
-    tokens, bases = centred(*prepare(x, bases, mask), kernel)
-    exponent = temperature * similarity(tokens, bases, kernel)
-    density = jax.nn.logsumexp(exponent, axis=-1) - math.log(bases.shape[-2])
+    covariance: Covariance = "fixed"
+    if covariances is not None:
+        covariance = "diagonal" if covariances.ndim == bases.ndim else "spherical"
+    mixing: Mixing = "uniform" if proportions is None else "learned"
+    check_starts(bases, covariance, mixing, covariances, proportions)
+    components = initial_components(
+        bases, temperature, covariance, mixing, covariances, proportions
+    )
+    tokens, components = prepare(x, components, mask)
+    exponent = scores(tokens, components, temperature, kernel)
+    density = jax.nn.logsumexp(exponent, axis=-1)
+    if proportions is None:
+        density -= math.log(bases.shape[-2])
     if kernel == "gaussian":
-        square = jnp.sum(jnp.square(tokens), axis=-1)
-        constant = tokens.shape[-1] / 2 * jnp.log(temperature / (2 * jnp.pi))
-        density += constant - temperature * square / 2
+        density -= tokens.shape[-1] / 2 * math.log(2 * math.pi)
+        if covariances is None:  # which `scores` leaves out
+            about, _ = centred(tokens, components.bases, kernel)
+            square = jnp.sum(jnp.square(about), axis=-1)
+            density += tokens.shape[-1] / 2 * jnp.log(temperature)
+            density -= temperature * square / 2
     if mask is not None:
         density = jnp.where(mask, density, 0)
     return jnp.sum(density, axis=-1)
@@ -105,6 +136,11 @@ def em_trace(
     kernel: Kernel = "dot",
     normalization: Normalization = "l2",
     assignment: Assignment = "soft",
+    covariance: Covariance = "fixed",
+    mixing: Mixing = "uniform",
+    covariances: Array | None = None,
+    proportions: Array | None = None,
+    variance_floor: float = VARIANCE_FLOOR,
     mask: Array | None = None,
     axis_name: AxisName | None = None,
 ) -> EMTrace:
@@ -128,10 +164,15 @@ def em_trace(
     check_count("num_iters", num_iters)
     check_temperature(temperature)
     check_choices(kernel=kernel, normalization=normalization, assignment=assignment)
-    tokens, start = prepare(x, bases, mask, axis_name)
+    check_mixture_options(kernel, covariance, mixing, temperature, variance_floor)
+    check_starts(bases, covariance, mixing, covariances, proportions)
+    start = initial_components(
+        bases, temperature, covariance, mixing, covariances, proportions
+    )
+    tokens, start = prepare(x, start, mask, axis_name)
     temperature = jnp.asarray(temperature, tokens.dtype)
 
-    def step(old: Array, _: None) -> tuple[Array, EMTrace]:
+    def step(old: Components, _: None) -> tuple[Components, EMTrace]:
         new, responsibilities = em_step(
             tokens,
             old,
@@ -139,15 +180,23 @@ def em_trace(
             kernel=kernel,
             normalization=normalization,
             assignment=assignment,
+            variance_floor=variance_floor,
             mask=mask,
             axis_name=axis_name,
         )
+        variances, shares = estimated(new)
         likelihood = mixture_log_likelihood(
-            tokens, new, temperature=temperature, kernel=kernel, mask=mask
+            tokens,
+            new.bases,
+            temperature=temperature,
+            kernel=kernel,
+            covariances=variances,
+            proportions=shares,
+            mask=mask,
         )
-        change = jnp.sqrt(jnp.sum(jnp.square(new - old), axis=(-2, -1)))
+        change = jnp.sqrt(jnp.sum(jnp.square(new.bases - old.bases), axis=(-2, -1)))
         return new, EMTrace(
-            new,
+            new.bases,
             change,
             mean_entropy(responsibilities, mask),
             dead_bases(responsibilities, mask),

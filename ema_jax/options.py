@@ -11,6 +11,8 @@ Kernel = Literal["dot", "gaussian"]
 Normalization = Literal["l2", "layer", "none"]
 Assignment = Literal["soft", "hard"]
 Gradient = Literal["stop", "last_step", "unroll", "implicit"]
+Covariance = Literal["fixed", "spherical", "diagonal"]
+Mixing = Literal["uniform", "learned"]
 BasesUpdate = Literal["moving_average", "gradient", "none"]
 Implementation = Literal["xla"]
 AxisName = str | tuple[str, ...]
@@ -20,6 +22,8 @@ OPTIONS: dict[str, tuple[object, ...]] = {
     "normalization": get_args(Normalization),
     "assignment": get_args(Assignment),
     "gradient": get_args(Gradient),
+    "covariance": get_args(Covariance),
+    "mixing": get_args(Mixing),
     "bases_update": get_args(BasesUpdate),
     "implementation": (None, *get_args(Implementation)),
 }
@@ -91,6 +95,12 @@ def check_share(name: str, value: float) -> None:
         raise ValueError(f"{name}={value!r}; give a number from 0 to 1")
 
 
+def check_above_zero(name: str, value: float | Array) -> None:
+    """Raise a ValueError unless `value` is positive; a tracer may be anything."""
+    if not isinstance(value, jax.core.Tracer) and not value > 0:
+        raise ValueError(f"{name}={value}; give a number above 0")
+
+
 def check_num_iters(
     value: int | Array, gradient: Gradient, name: str = "num_iters"
 ) -> None:
@@ -134,13 +144,63 @@ def check_tokens(x: Array, bases: Array, mask: Array | None) -> None:
     check_mask(x, mask)
 
 
+def check_mixture_options(
+    kernel: Kernel,
+    covariance: Covariance,
+    mixing: Mixing,
+    temperature: float | Array,
+    variance_floor: float,
+) -> None:
+    """Raise a ValueError unless these are options of a Gaussian mixture, or off."""
+    check_choices(kernel=kernel, covariance=covariance, mixing=mixing)
+    for name, value, off in (
+        ("covariance", covariance, "fixed"),
+        ("mixing", mixing, "uniform"),
+    ):
+        if value != off and kernel != "gaussian":
+            raise ValueError(
+                f"{name}={value!r} is of a Gaussian mixture, and kernel={kernel!r}; "
+                f"give kernel='gaussian', or {name}={off!r}"
+            )
+    check_above_zero("variance_floor", variance_floor)
+    if covariance != "fixed":
+        check_above_zero("temperature", temperature)
+
+
+def check_starts(
+    bases: Array,
+    covariance: Covariance,
+    mixing: Mixing,
+    covariances: Array | None,
+    proportions: Array | None,
+) -> None:
+    """Raise a ValueError unless what EM starts from has the shapes of its options."""
+    rows = bases.shape[:-1]
+    wanted = {"fixed": None, "spherical": rows, "diagonal": bases.shape}[covariance]
+    _check_start("covariances", covariances, wanted, f"covariance={covariance!r}")
+    wanted = rows if mixing == "learned" else None
+    _check_start("proportions", proportions, wanted, f"mixing={mixing!r}")
+
+
+def _check_start(
+    name: str, array: Array | None, wanted: tuple[int, ...] | None, option: str
+) -> None:
+    if array is None:
+        return
+    if wanted is None:
+        raise ValueError(f"{option} estimates none; leave out {name}")
+    if array.shape != wanted:
+        raise ValueError(f"{name} has shape {array.shape}; {option} needs {wanted}")
+
+
 def check_bases(bases: Array, num_bases: int, x: Array) -> None:
     """Raise a ValueError unless bases fit a unit and its input (B, *spatial, C)."""
     wanted = (num_bases, x.shape[-1])
-    if bases.shape not in (wanted, (len(x), *wanted)):
+    each = (x.shape[0], *wanted)
+    if bases.shape not in (wanted, each):
         raise ValueError(
             f"the bases have shape {bases.shape}; num_bases={num_bases} and x of "
-            f"shape {x.shape} need {wanted}, or {(len(x), *wanted)} for each image"
+            f"shape {x.shape} need {wanted}, or {each} for each image"
         )
 
 

@@ -1,5 +1,8 @@
 """How tokens and bases enter EM: their type, their shape, and where they lie."""
 
+from collections.abc import Set
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -7,10 +10,13 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ema_jax.options import AxisName, axis_names
 
+State = TypeVar("State")
+"""An array (..., K, ·), or a tree of such."""
+
 
 def prepare(
-    x: Array, bases: Array, mask: Array | None, axis_name: AxisName | None = None
-) -> tuple[Array, Array]:
+    x: Array, state: State, mask: Array | None, axis_name: AxisName | None = None
+) -> tuple[Array, State]:
     """Tokens and bases as EM takes them: float32 or wider, one shape of leading axes.
 
     Absent tokens become zeros: 0 · NaN is NaN, so what they hold must not reach a sum.
@@ -19,26 +25,42 @@ def prepare(
     tokens = x.astype(dtype)
     if mask is not None:
         tokens = jnp.where(mask[..., None], tokens, 0)
-    shape = (*x.shape[:-2], *bases.shape[-2:])
-    bases = jnp.broadcast_to(bases.astype(dtype), shape)
-    return tokens, _spread_like(tokens, bases, axis_name)
+
+    def enter(array: Array) -> Array:
+        shape = (*x.shape[:-2], *array.shape[-2:])
+        array = jnp.broadcast_to(array.astype(dtype), shape)
+        return _spread_like(tokens, array, axis_name)
+
+    return tokens, jax.tree.map(enter, state)
 
 
-def _spread_like(tokens: Array, bases: Array, axis_name: AxisName | None) -> Array:
-    """The bases, spread over devices as an M step leaves them.
+def _spread_like(tokens: Array, array: Array, axis_name: AxisName | None) -> Array:
+    """(..., K, ·), spread over devices as an M step leaves it.
 
-    A loop wants them to begin as they go on: on a mesh with explicit axes split as the
-    leading axes of the tokens are; under `shard_map` varying over the same axes, but
-    for `axis_name`, over which an M step sums.
+    A loop wants its state to begin as it goes on: on a mesh with explicit axes split as
+    the leading axes of the tokens are; under `shard_map` varying over the same axes,
+    but for `axis_name`, over which an M step sums.
     """
     given = jax.typeof(tokens)
     mesh = given.sharding.mesh
     if AxisType.Explicit in mesh.axis_types:
         leading = given.sharding.spec[:-2]
         spec = PartitionSpec(*leading, None, None)
-        bases = jax.sharding.reshard(bases, NamedSharding(mesh, spec))
-    varying, already = (
-        jax.typeof(array).manual_axis_type.varying for array in (tokens, bases)
-    )
-    missing = tuple(varying - already - set(axis_names(axis_name)))
-    return lax.pcast(bases, missing, to="varying") if missing else bases
+        array = jax.sharding.reshard(array, NamedSharding(mesh, spec))
+    missing = _varying(tokens) - _varying(array) - set(axis_names(axis_name))
+    return _spread(array, tuple(missing)) if missing else array
+
+
+def _varying(array: Array) -> Set[str]:
+    """Axes of `shard_map` over which the devices hold different numbers."""
+    kind = jax.typeof(array)
+    if hasattr(kind, "manual_axis_type"):
+        return kind.manual_axis_type.varying
+    return kind.vma  # jax < 0.9
+
+
+def _spread(array: Array, axes: tuple[str, ...]) -> Array:
+    """The same numbers, as if they varied over `axes`."""
+    if hasattr(lax, "pcast"):
+        return lax.pcast(array, axes, to="varying")
+    return lax.pvary(array, axes)  # type: ignore[attr-defined]  # jax < 0.9

@@ -9,8 +9,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ema_jax.bases import moving_average
+from ema_jax.components import normalize
 from ema_jax.context.common import PointwiseBN, to_tokens
-from ema_jax.em import normalize, softmax_over_bases
+from ema_jax.em import softmax_over_bases
 from ema_jax.layers import pointwise
 from ema_jax.options import AxisName, check_features, check_option, check_positive
 from ema_jax.prepare import prepare
@@ -104,7 +105,7 @@ class Hamburger(nn.Module):
         tokens = nn.relu(pointwise(width, self.dtype, name="lower")(tokens))
         factors = nmf(
             tokens,
-            self._initial_bases(bases.value, len(x), train=train),
+            self._initial_bases(bases.value, x.shape[0], train=train),
             num_iters=self.num_iters if train else self.eval_iters,
             temperature=self.temperature,
             mask=token_mask,

@@ -73,7 +73,8 @@ def test_equals_pytorch(case):
     x = seeded.values("em.x", shape) * case.scale
     mu = seeded.values("em.mu", (1, case.channels, case.num_bases))[0].T
     result = attention(x, mu, num_iters=case.num_iters)
-    for name, actual in result._asdict().items():
+    for name in ("features", "bases", "responsibilities"):
+        actual = getattr(result, name)
         assert relative_error(actual, golden("em")[f"{case.name}/{name}"]) < 1e-5
 
 

@@ -20,6 +20,7 @@ EMAU_FIELDS = {
     "normalization": "layer",
     "gradient": "unroll",
     "assignment": "hard",
+    "variance_floor": 1e-3,
     "temperature": 0.5,
     "normalize_batch_mean": True,
     "renormalize_average": True,
@@ -29,6 +30,8 @@ EMAU_FIELDS = {
 }
 OTHER_FIELDS = [
     ("emanet_tiny", "learn_temperature", True, {"gradient": "unroll"}),
+    ("emanet_tiny", "covariance", "diagonal", {"kernel": "gaussian"}),
+    ("emanet_tiny", "mixing", "learned", {"kernel": "gaussian"}),
     ("hamburger_tiny", "num_bases", 5, {}),
     ("hamburger_tiny", "bases_update", "moving_average", {}),
     ("non_local_tiny", "query_chunk", 64, {}),
