@@ -61,35 +61,67 @@ class BatchNorm(nn.Module):
         running_var = statistic("var", jnp.ones, shape, jnp.float32)
         mean, var = running_mean.value, running_var.value
         if self.train:
-            total, square, count = self._sums(x, mask)
-            present = count > 0
-            count = jnp.maximum(count, 1)
-            batch_mean = total / count
-            batch_var = jnp.maximum(square / count - jnp.square(batch_mean), 0)
-            mean = jnp.where(present, batch_mean, mean)
-            var = jnp.where(present, batch_var, var)
+            axis_name = None if self.is_initializing() else self.axis_name
+            mean, var = batch_statistics(x, mask, mean, var, axis_name)
             if not self.is_initializing():
-                keep = self.decay
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean
-                running_var.value = keep * running_var.value + (1 - keep) * var
-        slope = lax.rsqrt(var + EPSILON) * scale
-        mean, slope, bias = (
-            jnp.expand_dims(row, range(x.ndim - 1)) for row in (mean, slope, bias)
-        )
-        return ((x.astype(jnp.float32) - mean) * slope + bias).astype(self.dtype)
+                running_mean.value = average(running_mean.value, mean, self.decay)
+                running_var.value = average(running_var.value, var, self.decay)
+        return standardize(x, mean, var, scale, bias, self.dtype)
 
-    def _sums(self, x: Array, mask: Array | None) -> tuple[Array, ...]:
-        """Σx and Σx² over the tokens, (C,), and their number (1,)."""
-        x = x.astype(jnp.float32)
-        if mask is None:
-            count = jnp.float32(math.prod(x.shape[:-1]))
-        else:  # 0 · NaN is NaN
-            mask = jnp.broadcast_to(mask != 0, (*x.shape[:-1], 1))
-            count = jnp.sum(mask, dtype=jnp.float32)
-            x = jnp.where(mask, x, 0)
-        axes = tuple(range(x.ndim - 1))
-        sums = [jnp.sum(x, axes), jnp.sum(jnp.square(x), axes), count[None]]
-        if self.axis_name and not self.is_initializing():  # in one exchange
-            together = lax.psum(jnp.concatenate(sums), self.axis_name)
-            sums = jnp.split(together, (x.shape[-1], 2 * x.shape[-1]))
-        return tuple(sums)
+
+def batch_statistics(
+    x: Array,
+    mask: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    axis_name: AxisName | None = None,
+) -> tuple[Array, Array]:
+    """Mean and variance (C,) of the tokens; the running ones where there is none.
+
+    Args:
+        x: (..., C).
+        mask: broadcasts against x, not 0 where a token exists.
+        running_mean, running_var: (C,).
+        axis_name: mapped axis over which the tokens are split, if any.
+    """
+    total, square, count = _sums(x, mask, axis_name)
+    present = count > 0
+    count = jnp.maximum(count, 1)
+    mean = total / count
+    var = jnp.maximum(square / count - jnp.square(mean), 0)
+    return jnp.where(present, mean, running_mean), jnp.where(present, var, running_var)
+
+
+def average(old: Array, new: Array, decay: float) -> Array:
+    """A running statistic after a batch."""
+    return decay * old + (1 - decay) * new
+
+
+def standardize(
+    x: Array, mean: Array, var: Array, scale: Array, bias: Array, dtype: DTypeLike
+) -> Array:
+    """`γ (x - mean) / √(var + ε) + β` in float32, then in `dtype`."""
+    slope = lax.rsqrt(var + EPSILON) * scale
+    mean, slope, bias = (
+        jnp.expand_dims(row, range(x.ndim - 1)) for row in (mean, slope, bias)
+    )
+    return ((x.astype(jnp.float32) - mean) * slope + bias).astype(dtype)
+
+
+def _sums(
+    x: Array, mask: Array | None, axis_name: AxisName | None
+) -> tuple[Array, ...]:
+    """Σx and Σx² over the tokens, (C,), and their number (1,)."""
+    x = x.astype(jnp.float32)
+    if mask is None:
+        count = jnp.float32(math.prod(x.shape[:-1]))
+    else:  # 0 · NaN is NaN
+        mask = jnp.broadcast_to(mask != 0, (*x.shape[:-1], 1))
+        count = jnp.sum(mask, dtype=jnp.float32)
+        x = jnp.where(mask, x, 0)
+    axes = tuple(range(x.ndim - 1))
+    sums = [jnp.sum(x, axes), jnp.sum(jnp.square(x), axes), count[None]]
+    if axis_name:  # in one exchange
+        together = lax.psum(jnp.concatenate(sums), axis_name)
+        sums = jnp.split(together, (x.shape[-1], 2 * x.shape[-1]))
+    return tuple(sums)

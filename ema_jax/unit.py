@@ -201,10 +201,15 @@ def observations(attended: EMAttention, arguments: dict[str, Any]) -> dict[str, 
     return {name: value for name, value in seen.items() if value is not None}
 
 
-def check_unit(unit: Unit, *, train: bool) -> None:
+def check_unit(unit: Unit, channels: int, *, train: bool) -> None:
     """Raise a ValueError unless the options are in their range and fit together."""
     check_count("num_bases", unit.num_bases)
     check_count("num_heads", unit.num_heads)
+    if channels % unit.num_heads:
+        raise ValueError(
+            f"num_heads={unit.num_heads} does not divide the {channels} channels "
+            "of x; give a divisor of them"
+        )
     check_share("bases_decay", unit.bases_decay)
     check_share("bn_decay", unit.bn_decay)
     check_choices(bases_update=unit.bases_update, gradient=unit.gradient)
@@ -243,13 +248,8 @@ def check_unit(unit: Unit, *, train: bool) -> None:
 
 def check_call(unit: Unit, x: Array, mask: Array | None, *, train: bool) -> None:
     """Raise a ValueError unless options, features and mask fit together."""
-    check_unit(unit, train=train)
     check_features(x, mask)
-    if x.shape[-1] % unit.num_heads:
-        raise ValueError(
-            f"num_heads={unit.num_heads} does not divide the {x.shape[-1]} "
-            "channels of x; give a divisor of them"
-        )
+    check_unit(unit, x.shape[-1], train=train)
 
 
 def _flat(x: Array) -> Array:

@@ -7,26 +7,13 @@ import numpy as np
 import pytest
 
 from ema_jax import EMAU, em_attention
-from ema_jax.weights.emanet import CONTEXT, emanet_table
-from ema_jax.weights.table import to_jax
 from tests.golden import cases, seeded
-from tests.golden.rebuild import golden, relative_error
+from tests.golden.rebuild import golden, golden_unit, relative_error
 
 
 @pytest.fixture(scope="module")
 def variables():
-    """The golden unit's weights, through the key table of the released files."""
-    shapes = cases.unit_shapes(cases.UNIT_CHANNELS, cases.UNIT_NUM_BASES)
-    tree: dict = {"params": {}, "batch_stats": {}}
-    for name, target in emanet_table(shapes).items():
-        collection, *path = target.path
-        if tuple(path[: len(CONTEXT)]) == CONTEXT:
-            value = seeded.values(name, shapes[name], seed=cases.WEIGHT_SEED)
-            node = tree[collection]
-            for key in path[len(CONTEXT) : -1]:
-                node = node.setdefault(key, {})
-            node[path[-1]] = to_jax(value, target.layout)
-    return tree
+    return golden_unit()
 
 
 unit = EMAU(num_bases=cases.UNIT_NUM_BASES, num_iters=cases.UNIT_NUM_ITERS)

@@ -4,9 +4,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from ema_jax import EMANet, Segmenter
 from ema_jax.weights import convert_state_dict
+from ema_jax.weights.emanet import CONTEXT, emanet_table
+from ema_jax.weights.table import to_jax
 from tests.golden import cases, seeded
 
 
@@ -46,6 +49,18 @@ def state_dict(
     """Its weights under the released names."""
     shapes, gains = cases.network_shapes(network), {"gain": gain, "em_gain": em_gain}
     return seeded.state_dict(shapes, seed=cases.WEIGHT_SEED, **gains)
+
+
+def golden_unit() -> dict:
+    """The weights of the unit alone."""
+    shapes = cases.unit_shapes(cases.UNIT_CHANNELS, cases.UNIT_NUM_BASES)
+    leaves = {}
+    for name, target in emanet_table(shapes).items():
+        collection, *path = target.path
+        if tuple(path[: len(CONTEXT)]) == CONTEXT:
+            value = seeded.values(name, shapes[name], seed=cases.WEIGHT_SEED)
+            leaves[collection, *path[len(CONTEXT) :]] = to_jax(value, target.layout)
+    return unflatten_dict(leaves)
 
 
 def image(size: tuple[int, int]) -> np.ndarray:
