@@ -43,6 +43,8 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     config.pretrained = placeholder(str)
     # Keep the classifier at its random init: the file's is for other classes.
     config.drop_classifier = False
+    # Take weights with NaN or infinity as they are, instead of refusing them.
+    config.allow_non_finite = False
     # Compute type, "float32" or "bfloat16". Parameters, statistics and EM sums stay
     # float32.
     config.dtype = "float32"

@@ -147,6 +147,8 @@ class Predictor:
         model: str | Segmenter | None = None,
         classes: Classes | None = None,
         preprocessing: Preprocessing | None = None,
+        *,
+        allow_non_finite: bool = False,
         **options: Any,
     ) -> "Predictor":
         """A predictor from one file.
@@ -156,19 +158,21 @@ class Predictor:
                 that `load_torch` reads.
             model: a name of `MODELS`, or a network; needed where the file says none.
             classes, preprocessing: in place of those that the file says.
+            allow_non_finite: take weights with NaN or infinity as they are.
             **options: of `Predictor`.
 
         Raises:
             ValueError: a file that does not say its network, is damaged, newer than
-                this library, or of another network than `model`.
+                this library, of another network than `model`, or holds weights that
+                are not finite.
             OSError: it cannot be read.
-            ImportError: safetensors, or for a `.pth` PyTorch, is not installed.
+            ImportError: safetensors is not installed.
 
         Example:
             >>> predictor = Predictor.load("model.safetensors")  # doctest: +SKIP
             >>> mask = predictor(image).mask  # doctest: +SKIP
         """
-        described, variables = load_model(path)
+        described, variables = load_model(path, allow_non_finite=allow_non_finite)
         try:
             if described is not None:
                 classes = classes or described.classes

@@ -44,7 +44,7 @@ def model_options(variables: Tree) -> dict[str, Any]:
         ((3, 4, 6, 3), 'deep128', 5)
     """
     params, statistics = variables["params"], variables["batch_stats"]
-    options = _backbone_options(params["backbone"])
+    options = backbone_options(params["backbone"])
     if is_backbone(variables):
         return options
     head = params["head"]
@@ -88,7 +88,8 @@ def expected_shapes(**options: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in flatten_dict(shapes).items()}
 
 
-def _backbone_options(backbone: Tree) -> dict[str, Any]:
+def backbone_options(backbone: Tree) -> dict[str, Any]:
+    """The options of `ResNet` that fit its parameters; see `model_options`."""
     stages = [name.partition("_")[0] for name in backbone if name.startswith("stage")]
     stem = [name for name in backbone if name.startswith("stem")]
     stem_width = _outputs(backbone[f"stem_conv{len(stem)}"])

@@ -11,10 +11,12 @@ from ema_jax.weights.architecture import (
     is_backbone,
     model_options,
 )
+from ema_jax.weights.describe import few
 from ema_jax.weights.emanet import emanet_keys, emanet_table
 from ema_jax.weights.mmseg import mmseg_keys, mmseg_table
 from ema_jax.weights.resnet import resnet_keys, resnet_table
 from ema_jax.weights.table import FORMS, KeyTable, has_form, to_jax, to_torch
+from ema_jax.weights.unwrap import unwrap
 
 FAMILIES: dict[str, tuple[str, Callable[[Iterable[str]], KeyTable]]] = {
     "the EMANet release": ("extractor.", emanet_table),
@@ -23,36 +25,43 @@ FAMILIES: dict[str, tuple[str, Callable[[Iterable[str]], KeyTable]]] = {
 }
 """Name of each family: a prefix of names that only it has, and its table."""
 
-WRAPPERS = ("net", "state_dict")  # keys under which files keep their weights
-PARALLEL = "module."  # prefix that PyTorch's data parallelism leaves
 SEPARATOR = "/"
 OWN = ("params/", "batch_stats/")  # what our own names begin with
 COUNTER = "num_batches_tracked"  # of PyTorch's batch normalisation; nothing reads it
 CLASSIFIER = "fc."  # of ImageNet files
 
 
-def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def convert_state_dict(
+    state_dict: Mapping[str, Any], *, allow_non_finite: bool = False
+) -> dict[str, Any]:
     """Variables of our models from a foreign state dict, whose names tell its family.
 
     Args:
-        state_dict: names to arrays, or a dictionary that holds such a one under "net"
-            or "state_dict": the EMANet release, OpenMMLab's EMANet, or a ResNet of
-            torchvision, of timm or with the deep ImageNet stem (its classifier is
-            dropped). Names of our own, such as "params/head/classifier/bias", are
-            those of any network here.
+        state_dict: names to arrays, or a dictionary that holds such a one under a key
+            such as "state_dict", see `unwrap`: the EMANet release, OpenMMLab's EMANet,
+            or a ResNet of torchvision, of timm or with the deep ImageNet stem (its
+            classifier is dropped). Names of our own, such as
+            "params/head/classifier/bias", are those of any network here.
+        allow_non_finite: take weights with NaN or infinity as they are.
 
     Returns:
         {"params": …, "batch_stats": …} in float32, with the backbone alone for a
         ResNet.
 
     Raises:
-        ValueError: an unknown family, or arrays that are missing, that nothing reads
-            or that have another shape than the rest of the network asks for; the
-            message lists them all.
+        ValueError: an unknown family, arrays that are missing, that nothing reads or
+            that have another shape than the rest of the network asks for, of which
+            the message names the first, or such as are not finite.
     """
-    state = _unwrap(state_dict)
-    if all(str(name).startswith(OWN) for name in state) and state:
-        return _own_variables(state)
+    state, _ = unwrap(state_dict)
+    own = all(str(name).startswith(OWN) for name in state) and state
+    variables = _own_variables(state) if own else _foreign_variables(state)
+    if not allow_non_finite:
+        check_finite(variables)
+    return variables
+
+
+def _foreign_variables(state: Mapping[str, Any]) -> dict[str, Any]:
     make_table = _find_family(state)
     state = {name: x for name, x in state.items() if not name.endswith(COUNTER)}
     if make_table is resnet_table:
@@ -65,7 +74,7 @@ def convert_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
         "of another shape": _misshaped(arrays, table),
     }
     if any(problems.values()):
-        found = (f"{what}: {', '.join(x)}" for what, x in problems.items() if x)
+        found = (f"{what}: {few(x)}" for what, x in problems.items() if x)
         raise ValueError(f"the state dict does not fit; {'; '.join(found)}")
     return _to_variables(arrays, table)
 
@@ -109,14 +118,18 @@ def export_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _unwrap(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The names and arrays themselves."""
-    for wrapper in WRAPPERS:
-        inner = state_dict.get(wrapper)
-        state_dict = inner if isinstance(inner, Mapping) else state_dict
-    if state_dict and all(str(name).startswith(PARALLEL) for name in state_dict):
-        return {name.removeprefix(PARALLEL): x for name, x in state_dict.items()}
-    return state_dict
+def check_finite(variables: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the first arrays with NaN or infinity, if any."""
+    bad = [
+        "/".join(path)
+        for path, leaf in sorted(flatten_dict(variables).items())
+        if not np.all(np.isfinite(leaf))
+    ]
+    if bad:
+        raise ValueError(
+            f"weights that are not finite, in {few(bad)}; take an earlier checkpoint, "
+            "or allow_non_finite=True"
+        )
 
 
 def _own_variables(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,4 +205,4 @@ def _export_table(variables: Mapping[str, Any]) -> KeyTable:
 
 
 def _join(paths: Iterable[tuple[str, ...]]) -> str:
-    return ", ".join("/".join(path) for path in sorted(paths)) or "nothing"
+    return few("/".join(path) for path in sorted(paths)) or "nothing"

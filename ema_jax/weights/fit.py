@@ -7,6 +7,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ema_jax.weights.architecture import is_backbone
+from ema_jax.weights.describe import describe, few
 
 Path = tuple[str, ...]
 CLASSIFIER = "classifier"
@@ -29,12 +30,12 @@ def check_shapes(
 
     Raises:
         ValueError: leaves that are missing, that the model does not have or that have
-            another shape; the message lists them all.
+            another shape; the message says whose the weights are, and names the first.
 
     Example:
         >>> check_shapes(
         ...     {"params": {"backbone": {"scale": np.ones(3)}}},
-        ...     {"params": {"backbone": {"scale": np.ones(4)}, "head": {}}},
+        ...     {"params": {"backbone": {"scale": np.ones(4)}}},
         ... )
         Traceback (most recent call last):
         ValueError: the weights do not fit the model; of another shape: \
@@ -59,6 +60,9 @@ params/backbone/scale (3,), not (4,)
         return
     if all(CLASSIFIER in path for x in problems.values() for path in x):
         found.append("drop_classifier=True keeps the model's own classifier")
+    whose, wanted_for = describe(variables), describe(model_variables)
+    if whose != wanted_for:
+        found.insert(0, f"they are of {whose}, and the model is {wanted_for}")
     raise ValueError(f"the weights do not fit the model; {'; '.join(found)}")
 
 
@@ -91,4 +95,4 @@ def _leaves(variables: Mapping[str, Any], drop_classifier: bool) -> dict[Path, A
 
 
 def _join(problems: Mapping[Path, str]) -> str:
-    return ", ".join("/".join(path) + problems[path] for path in sorted(problems))
+    return few("/".join(path) + problems[path] for path in sorted(problems))

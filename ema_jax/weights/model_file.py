@@ -15,7 +15,8 @@ from ema_jax.classes import Classes
 from ema_jax.models import Network
 from ema_jax.preprocessing import IMAGENET, Preprocessing
 from ema_jax.weights.convert import SEPARATOR, convert_state_dict, export_state_dict
-from ema_jax.weights.load import SAFETENSORS, import_reader, read_state_dict
+from ema_jax.weights.file_kind import SUFFIX
+from ema_jax.weights.load import import_reader, read_state_dict
 
 VERSION = 1
 """Of the format; raised when an older library could not read the file."""
@@ -77,19 +78,23 @@ def save_model(
     return len(arrays)
 
 
-def load_model(path: str | Path) -> tuple[Description | None, dict[str, Any]]:
+def load_model(
+    path: str | Path, *, allow_non_finite: bool = False
+) -> tuple[Description | None, dict[str, Any]]:
     """The description and the variables that `save_model` wrote.
 
     Of any other file that `load_torch` reads the description is None.
 
     Raises:
-        ValueError: a truncated file, one of a newer version of this library, or
-            arrays that are of no known network.
+        ValueError: a truncated file, one of a newer version of this library, arrays
+            that are of no known network, or such as are not finite.
         OSError, ImportError: as `load_torch`.
     """
     content, metadata = read_state_dict(path)
     try:
-        return _described(metadata), convert_state_dict(content)
+        return _described(metadata), convert_state_dict(
+            content, allow_non_finite=allow_non_finite
+        )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -141,8 +146,8 @@ def own_names(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write in a folder beside `path`, then move into its place."""
-    if path.suffix != SAFETENSORS:
-        raise ValueError(f"{path} is no name for the weights; end it in {SAFETENSORS}")
+    if path.suffix != SUFFIX:
+        raise ValueError(f"{path} is no name for the weights; end it in {SUFFIX}")
     content = import_reader("safetensors.numpy", path).save(arrays, metadata)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convert-") as folder:
         part = Path(folder) / path.name

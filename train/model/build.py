@@ -15,7 +15,7 @@ from train.user.errors import UserError
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-ONLY_AT_START = ("pretrained", "drop_classifier")
+ONLY_AT_START = ("pretrained", "drop_classifier", "allow_non_finite")
 """Fields of `config.model` that say where a training begins, not what the model is."""
 
 

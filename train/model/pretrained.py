@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.segmenter import variable_shapes
-from ema_jax.weights import Description, check_shapes, load_model
+from ema_jax.weights import Description, check_finite, check_shapes, load_model
 from train.devices.mesh import DeviceMesh
 from train.user.errors import UserError
 
@@ -30,9 +30,10 @@ def given_weights(config: ConfigDict) -> dict[str, Any] | None:
             "config.model.pretrained is not set; give a file of weights, or "
             f"{RANDOM!r} to start from random ones"
         )
-    return (
-        None if source == RANDOM else read_weights(source, "config.model.pretrained=")
-    )
+    if source == RANDOM:
+        return None
+    option = "config.model.pretrained="
+    return read_model(source, option, allow_non_finite=config.allow_non_finite)[1]
 
 
 def check_fit(
@@ -53,45 +54,58 @@ def check_fit(
 
 def misfit(config: ConfigDict, error: ValueError) -> UserError:
     """What to say of weights that are not of the network that is to start from them."""
-    text = str(error).replace("drop_classifier=", "--config.model.drop_classifier=")
-    return UserError(f"config.model.pretrained={config.pretrained}: {text}")
-
-
-def read_weights(path: str, option: str = "") -> dict[str, Any]:
-    """The variables of `read_model`, which see."""
-    return read_model(path, option)[1]
+    return UserError(
+        f"config.model.pretrained={config.pretrained}: {as_options(error)}"
+    )
 
 
 def read_model(
-    path: str, option: str = ""
+    path: str, option: str = "", *, allow_non_finite: bool = False
 ) -> tuple[Description | None, dict[str, Any]]:
     """What a file says of its network, if it does, and the variables of that.
 
     Args:
         path: the file.
         option: by which the user named it, with its "=".
+        allow_non_finite: take weights with NaN or infinity as they are.
 
     Raises:
-        UserError: a file that cannot be read, or is not of a known family.
+        UserError: a file that cannot be read, is not of a known family, or holds
+            weights that are not finite.
     """
     try:
-        return load_model(path)
+        return load_model(path, allow_non_finite=allow_non_finite)
     except OSError as error:
         raise UserError(f"{option}{path}: cannot be read ({error.strerror})") from error
     except (ImportError, ValueError) as error:
-        raise UserError(f"{option}{error}") from error
+        raise UserError(f"{option}{as_options(error)}") from error
+
+
+def as_options(error: Exception) -> str:
+    """The message of the library, whose arguments are fields of the config here."""
+    text = str(error)
+    for name in ("drop_classifier", "allow_non_finite"):
+        text = text.replace(f"{name}=True", f"--config.model.{name}=true")
+    return text
 
 
 def place_weights(
-    variables: Mapping[str, Any], model: Segmenter, mesh: DeviceMesh, path: str
+    variables: Mapping[str, Any],
+    model: Segmenter,
+    mesh: DeviceMesh,
+    path: str,
+    *,
+    allow_non_finite: bool = False,
 ) -> dict[str, Any]:
     """Foreign variables on the devices, once they are known to be the model's.
 
     Raises:
-        UserError: another depth, width or stem; names every leaf that does not fit.
+        UserError: another depth, width or stem, or weights that are not finite.
     """
     try:
         check_shapes(variables, variable_shapes(model))
+        if not allow_non_finite:
+            check_finite(variables)
     except ValueError as error:
-        raise UserError(f"--weights={path}: {error}") from error
+        raise UserError(f"--weights={path}: {as_options(error)}") from error
     return jax.device_put(dict(variables), mesh.everywhere)

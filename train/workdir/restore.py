@@ -17,7 +17,6 @@ from ema_jax.classes import Classes, voc_palette
 from ema_jax.models import Network
 from ema_jax.segmenter import variable_shapes
 from ema_jax.weights import Description, check_shapes, count_classes
-from ema_jax.weights.load import SAFETENSORS
 from train.configuration.config import apply_override, load_config
 from train.configuration.limits import check_limits
 from train.data import Dataset
@@ -200,12 +199,6 @@ def load_weights(
         UserError: a file that cannot be read, that does not say its network, or that
             holds another one than the config.
     """
-    unexplained = UserError(
-        f"--weights={path} does not say how the network is built; "
-        "give --config too, such as configs/voc.py"
-    )
-    if config is None and not path.endswith(SAFETENSORS):  # no other can say it
-        raise unexplained
 
     def usable(config: ConfigDict) -> ConfigDict:
         config = _overridden(config, overrides)
@@ -214,10 +207,14 @@ def load_weights(
 
     if config is not None:  # a mistake in it is said before the file is read
         config = usable(config)
-    description, variables = read_model(path, "--weights=")
+    # Whether they must be finite is known when the config is.
+    description, variables = read_model(path, "--weights=", allow_non_finite=True)
     if config is None:
         if description is None:
-            raise unexplained
+            raise UserError(
+                f"--weights={path} does not say how the network is built; "
+                "give --config too, such as configs/voc.py"
+            )
         config = usable(described_config(load_config(default), description.network))
     try:
         num_classes = count_classes(variables)
@@ -228,7 +225,10 @@ def load_weights(
         ) from error
     network = named_network(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)
-    placed = place_weights(variables, network.build(), mesh, path)
+    allowed = config.model.allow_non_finite
+    placed = place_weights(
+        variables, network.build(), mesh, path, allow_non_finite=allowed
+    )
     if description is None:
         description = Description(network, Classes((), voc_palette(num_classes)))
     return Trained(description._replace(network=network), placed, config, mesh, path)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from ema_jax import EMANet
+from ema_jax import MODELS, EMANet
+from ema_jax.segmenter import variable_shapes
 from ema_jax.weights import (
     check_shapes,
     convert_state_dict,
@@ -15,6 +16,7 @@ from ema_jax.weights import (
     fit_variables,
     model_options,
 )
+from ema_jax.weights.describe import describe
 from tests.golden import cases, seeded
 from tests.golden.foreign_cases import split_shapes
 from tests.golden.rebuild import golden
@@ -152,7 +154,7 @@ def test_each_problem_is_named():
 
 def test_a_lost_block_or_head_is_named():
     headless = without(without(release(), "fc"), "emau.")
-    with pytest.raises(ValueError, match=r"missing: emau.conv1.bias.*fc2.weight"):
+    with pytest.raises(ValueError, match=r"missing: emau.conv1.bias.* and 15 more$"):
         convert_state_dict(headless)
     with pytest.raises(ValueError, match=r"missing: layer4.0.bn1.bias"):
         convert_state_dict(without(state_dict("timm_resnet50s"), "layer4.0."))
@@ -163,14 +165,14 @@ def test_an_unknown_family_is_an_error():
         convert_state_dict({"w": np.ones(3)})
     with pytest.raises(ValueError, match="no known family"):
         convert_state_dict({})
-    with pytest.raises(ValueError, match=r"no known family.*\['params'\]"):
-        convert_state_dict({"params": {"w": np.ones(3)}})
+    with pytest.raises(ValueError, match=r"no known family.*\['other'\]"):
+        convert_state_dict({"other": {"w": np.ones(3)}})
     psp = without(state_dict("train"), "decode_head.ema_")
     with pytest.raises(ValueError, match="no known family"):
         convert_state_dict(psp)
 
 
-def test_another_depth_is_named_leaf_by_leaf():
+def test_whose_weights_they_are_is_said_and_the_first_leaves():
     variables = convert_state_dict(release())
     with pytest.raises(ValueError, match="do not fit the model") as caught:
         check_shapes(variables, fresh(variables, stage_sizes=(1, 2, 1, 1)))
@@ -180,7 +182,37 @@ def test_another_depth_is_named_leaf_by_leaf():
     assert "not in the model: batch_stats/backbone/stage4_block2/conv1" in str(
         caught.value
     )
-    assert str(caught.value).count("stage4_block2") == 15  # all of the block's leaves
+    assert str(caught.value).count("stage4_block2") == 5  # of the block's 15 leaves
+    assert str(caught.value).endswith(" and 10 more")
+    assert (
+        "they are of EM attention on a ResNet of 1, 1, 1, 2 blocks, width 8, "
+        "5 classes, "
+        "and the model is EM attention on a ResNet of 1, 2, 1, 1 blocks, width 8, "
+        "5 classes; "
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n.endswith("_tiny")])
+def test_every_model_is_described(name):
+    text = describe(variable_shapes(MODELS[name](num_classes=7)))
+    slot = name.removesuffix("_tiny")
+    words = {"emanet": "EM attention", "fcn": "FCN", "psanet": "PSANet"}
+    words |= {"deeplabv3": "DeepLabV3 ", "deeplabv3plus": "DeepLabV3+"}
+    assert words.get(slot, slot.replace("_", " ").split()[0]).lower() in (
+        text.lower().replace("-", " ")
+    )
+    assert text.endswith(" on a ResNet of 1, 1, 2, 1 blocks, width 16, 7 classes")
+
+
+def test_weights_of_another_model_are_a_short_line():
+    given = variable_shapes(MODELS["deeplabv3_tiny"](num_classes=3))
+    model = variable_shapes(MODELS["emanet_r101"](num_classes=21))
+    with pytest.raises(ValueError, match="they are of DeepLabV3 on a ") as caught:
+        check_shapes(given, model)
+    assert "and the model is EM attention on a ResNet-101, 21 classes" in str(
+        caught.value
+    )
+    assert len(str(caught.value)) < 1500
 
 
 def test_another_class_count_drops_the_classifier_on_demand():

@@ -134,7 +134,7 @@ def test_a_description_that_does_not_do(saved, change, wanted):
 def test_a_truncated_file(saved, share):
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"no complete safetensors file .* fetch it"):
+    with pytest.raises(ValueError, match=r"no complete safetensors file|an empty file"):
         Predictor.load(saved)
 
 

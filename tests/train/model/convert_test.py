@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from ema_jax.weights import load_torch, model_file
 from tests.golden import cases, seeded
 from train.model.convert import backbone_of, save_weights
-from train.model.pretrained import read_weights
+from train.model.pretrained import read_model
 from train.user.errors import UserError
 
 NETWORK = cases.Network(
@@ -28,7 +28,7 @@ def source(tmp_path) -> Path:
 
 
 def convert(file: str, output: str) -> str:
-    return save_weights(read_weights(file), output)
+    return save_weights(read_model(file)[1], output)
 
 
 def files(folder: Path) -> set[str]:
@@ -59,7 +59,7 @@ def test_a_file_may_be_converted_in_its_place(source, tmp_path):
 
 def test_a_backbone_alone_has_a_resnet_s_names(source, tmp_path):
     output = tmp_path / "backbone.safetensors"
-    variables = read_weights(str(source))
+    variables = read_model(str(source))[1]
     save_weights(backbone_of(variables), str(output))
     names = load_file(output).keys()
     assert {name.split(".")[0] for name in names} == {
@@ -74,7 +74,7 @@ def test_a_backbone_alone_has_a_resnet_s_names(source, tmp_path):
 
 def test_a_network_without_foreign_names_keeps_its_own(source, tmp_path):
     output = tmp_path / "out.safetensors"
-    variables = read_weights(str(source))
+    variables = read_model(str(source))[1]
     del variables["batch_stats"]["head"]["context"]["bases"]
     save_weights(variables, str(output))
     assert "params/head/classifier/bias" in load_file(output)
