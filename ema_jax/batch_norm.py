@@ -61,12 +61,23 @@ class BatchNorm(nn.Module):
         running_var = statistic("var", jnp.ones, shape, jnp.float32)
         mean, var = running_mean.value, running_var.value
         if self.train:
+            check_updatable(self)
             axis_name = None if self.is_initializing() else self.axis_name
             mean, var = batch_statistics(x, mask, mean, var, axis_name)
             if not self.is_initializing():
                 running_mean.value = average(running_mean.value, mean, self.decay)
                 running_var.value = average(running_var.value, var, self.decay)
         return standardize(x, mean, var, scale, bias, self.dtype)
+
+
+def check_updatable(module: nn.Module) -> None:
+    """Raise a ValueError if a training call cannot update the statistics."""
+    if not module.is_mutable_collection("batch_stats"):
+        raise ValueError(
+            "train=True updates the collection 'batch_stats', which is not mutable; "
+            "write y, updates = model.apply(variables, x, train=True, "
+            "mutable=['batch_stats'])"
+        )
 
 
 def batch_statistics(
@@ -116,7 +127,7 @@ def _sums(
     if mask is None:
         count = jnp.float32(math.prod(x.shape[:-1]))
     else:  # 0 · NaN is NaN
-        mask = jnp.broadcast_to(mask != 0, (*x.shape[:-1], 1))
+        mask = jnp.broadcast_to(mask.astype(bool), (*x.shape[:-1], 1))
         count = jnp.sum(mask, dtype=jnp.float32)
         x = jnp.where(mask, x, 0)
     axes = tuple(range(x.ndim - 1))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ema_jax.options import AxisName, Covariance, Kernel, Mixing, Normalization
+from ema_jax.prepare import without_tokens
 
 EPSILON = 1e-6
 TINY = 1e-30
@@ -134,7 +135,7 @@ def estimate(
     axis_name: AxisName | None = None,
 ) -> Array:
     """`μ_k = Σ_n z_nk x_n / (ε + Σ_n z_nk)`, normalised; see `em.maximization`."""
-    total = einsum("...nk,...nc->...kc", responsibilities, x)
+    total = sum_tokens(responsibilities, x)
     weight = jnp.sum(responsibilities, axis=-2)[..., None]
     total, weight = _sum_over([total, weight], axis_name)
     return normalize(total / (EPSILON + weight), normalization)
@@ -161,12 +162,12 @@ def estimate_mixture(
     centre = jnp.mean(old.bases, axis=-2, keepdims=True)
     x, before = x - centre, old.bases - centre
     sums = [
-        einsum("...nk,...nc->...kc", responsibilities, x),
+        sum_tokens(responsibilities, x),
         jnp.sum(responsibilities, axis=-2)[..., None],
     ]
     if old.variances is not None:
         squares = _squares(x, old.variances)
-        sums.append(einsum("...nk,...nd->...kd", responsibilities, squares))
+        sums.append(sum_tokens(responsibilities, squares))
     total, weight, *second = _sum_over(sums, axis_name)
     mean = (total + EPSILON * before) / (EPSILON + weight)
     bases = normalize(mean + centre, normalization)
@@ -183,6 +184,12 @@ def estimate_mixture(
         proportions = weight + EPSILON * old.proportions
         proportions /= jnp.sum(proportions, axis=-2, keepdims=True)
     return Components(bases, variances, proportions)
+
+
+def sum_tokens(responsibilities: Array, x: Array) -> Array:
+    """`Σ_n z_nk x_n`: (..., N, K), (..., N, C) to (..., K, C)."""
+    sharding = without_tokens(x)
+    return einsum("...nk,...nc->...kc", responsibilities, x, out_sharding=sharding)
 
 
 def normalize(bases: Array, normalization: Normalization) -> Array:

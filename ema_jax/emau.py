@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.bases import bases_init
+from ema_jax.batch_norm import check_updatable
 from ema_jax.components import VARIANCE_FLOOR
 from ema_jax.layers import batch_norm, pointwise
 from ema_jax.options import (
@@ -150,6 +151,8 @@ class EMAU(nn.Module):
         """
         train = nn.merge_param("train", self.train, train)
         check_call(self, x, mask, train=train)
+        if train:
+            check_updatable(self)
         stored = self._stored_bases(x.shape[-1])
         outcome = run_unit(
             self,

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.batch_norm import BatchNorm
 from ema_jax.options import AxisName
+from ema_jax.prepare import wide_type
 
 Initializer = Callable[..., Array]
 
@@ -112,6 +113,14 @@ def subsample_mask(mask: Array | None, stride: int) -> Array | None:
 def hide(x: Array, mask: Array | None) -> Array:
     """`x` (..., C) with zeros where the mask (...) is false."""
     return x if mask is None else jnp.where(mask[..., None], x, 0)
+
+
+def add(x: Array, y: Array) -> Array:
+    """`x + y`, in the wider of two types of unlike width."""
+    if x.dtype == y.dtype:
+        return x + y
+    dtype = wide_type(x.dtype, y.dtype)
+    return x.astype(dtype) + y.astype(dtype)
 
 
 class ConvBN(nn.Module):

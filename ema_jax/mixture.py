@@ -219,7 +219,7 @@ def mean_entropy(responsibilities: Array, mask: Array | None = None) -> Array:
     if mask is None:
         return jnp.mean(entropy, axis=-1)
     total = jnp.sum(jnp.where(mask, entropy, 0), axis=-1)
-    return total / jnp.maximum(jnp.sum(mask, axis=-1), 1)
+    return total / jnp.maximum(jnp.sum(mask, axis=-1, dtype=total.dtype), 1)
 
 
 def dead_bases(responsibilities: Array, mask: Array | None = None) -> Array:

@@ -84,6 +84,7 @@ def ContextNet(  # noqa: N802
     stem_width: int = 64,
     stem: Stem = "deep128",
     multi_grid: tuple[int, ...] = (1, 2, 4),
+    in_channels: int = 3,
     auxiliary_head: bool = False,
     align_corners: bool = True,
     **unit: Any,
@@ -101,7 +102,8 @@ def ContextNet(  # noqa: N802
         hidden_channels: channels before the classifier.
         bn_decay: share of the old running statistics that BN keeps.
         concat_input: see `ContextHead`.
-        stage_sizes, width, stem_width, stem, multi_grid: see `make_segmenter`.
+        stage_sizes, width, stem_width, stem, multi_grid, in_channels: see
+            `make_segmenter`.
         auxiliary_head: an `FCNHead` of `hidden_channels`; see `Segmenter`.
         align_corners: see `Segmenter`.
         **unit: any other attribute of the context module.
@@ -130,6 +132,7 @@ def ContextNet(  # noqa: N802
         stem_width=stem_width,
         stem=stem,
         multi_grid=multi_grid,
+        in_channels=in_channels,
         bn_decay=bn_decay,
         auxiliary_head=auxiliary_head,
         auxiliary_channels=hidden_channels,

@@ -58,11 +58,50 @@ def check_features(x: Array, mask: Array | None, *, layout: str | None = None) -
         layout: axes that `x` must have, "B H W C" say; any number of spatial axes
             by default.
     """
+    check_arrays(x=x, mask=mask)
     if layout is not None and x.ndim != len(layout.split()):
         raise ValueError(f"x has shape {x.shape}; give ({', '.join(layout.split())})")
     if x.ndim < 3:
         raise ValueError(f"x has shape {x.shape}; give (B, *spatial, C)")
+    check_channels(x)
     check_mask(x, mask)
+
+
+def check_arrays(**values: Any) -> None:
+    """Raise a ValueError unless every value is an array, or None."""
+    for name, value in values.items():
+        if value is not None and not hasattr(value, "ndim"):
+            raise ValueError(
+                f"{name} is a {type(value).__name__}; give an array, such as "
+                f"jnp.asarray({name})"
+            )
+
+
+def check_channels(x: Array) -> None:
+    """Raise a ValueError if x (..., C) has no channel, or no floating type."""
+    if x.shape[-1] == 0:
+        raise ValueError(f"x has shape {x.shape}, without a channel; give at least one")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x has type {x.dtype}; convert it to a floating type")
+
+
+def check_images(images: Array, mask: Array | None, in_channels: int) -> None:
+    """Raise a ValueError unless images are (B, H, W, C), and the mask (B, H, W)."""
+    check_arrays(images=images, mask=mask)
+    shape = images.shape
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {shape}; give (B, H, W, {in_channels})")
+    if shape[-1] != in_channels:
+        mend = f"give (B, H, W, {in_channels})"
+        if shape[1] == in_channels:
+            mend = "give channels last, jnp.moveaxis(images, 1, -1)"
+        raise ValueError(
+            f"images have shape {shape}, and in_channels={in_channels}; {mend}"
+        )
+    if mask is not None and mask.shape != shape[:-1]:
+        raise ValueError(
+            f"mask has shape {mask.shape}; images of shape {shape} need {shape[:-1]}"
+        )
 
 
 def check_mask(x: Array, mask: Array | None) -> None:
@@ -81,6 +120,12 @@ def check_count(name: str, value: Any) -> None:
         counted = False
     if not counted:
         raise ValueError(f"{name}={value!r}; give an integer of at least 1")
+
+
+def check_counts(**values: Any) -> None:
+    """Raise a ValueError unless every value is an integer of at least one."""
+    for name, value in values.items():
+        check_count(name, value)
 
 
 def check_positive(name: str, value: int | None) -> None:
@@ -127,10 +172,10 @@ def check_temperature(temperature: float | Array) -> None:
 
 def check_tokens(x: Array, bases: Array, mask: Array | None) -> None:
     """Raise a ValueError unless tokens, bases and mask fit together."""
+    check_arrays(x=x, bases=bases, mask=mask)
     if x.ndim < 2:
         raise ValueError(f"x has shape {x.shape}; give tokens as (..., N, C)")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"x has type {x.dtype}; convert it to a floating type")
+    check_channels(x)
     if bases.ndim < 2 or bases.shape[-1] != x.shape[-1] or not bases.shape[-2]:
         raise ValueError(
             f"bases of shape {bases.shape} do not fit x of shape {x.shape}; "
@@ -175,6 +220,7 @@ def check_starts(
     proportions: Array | None,
 ) -> None:
     """Raise a ValueError unless what EM starts from has the shapes of its options."""
+    check_arrays(covariances=covariances, proportions=proportions)
     rows = bases.shape[:-1]
     wanted = {"fixed": None, "spherical": rows, "diagonal": bases.shape}[covariance]
     _check_start("covariances", covariances, wanted, f"covariance={covariance!r}")
@@ -195,6 +241,7 @@ def _check_start(
 
 def check_bases(bases: Array, num_bases: int, x: Array) -> None:
     """Raise a ValueError unless bases fit a unit and its input (B, *spatial, C)."""
+    check_arrays(initial_bases=bases)
     wanted = (num_bases, x.shape[-1])
     each = (x.shape[0], *wanted)
     if bases.shape not in (wanted, each):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from ema_jax.options import AxisName, axis_names
 
@@ -21,7 +22,7 @@ def prepare(
 
     Absent tokens become zeros: 0 · NaN is NaN, so what they hold must not reach a sum.
     """
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = wide_type(x.dtype)
     tokens = x.astype(dtype)
     if mask is not None:
         tokens = jnp.where(mask[..., None], tokens, 0)
@@ -34,6 +35,32 @@ def prepare(
     return tokens, jax.tree.map(enter, state)
 
 
+def wide_type(*dtypes: DTypeLike) -> DTypeLike:
+    """The type of sums over values of these types: float32, or wider.
+
+    It says what a promotion to float32 would, also where JAX is told to promote
+    nothing by itself.
+
+    Example:
+        >>> wide_type(jnp.bfloat16)
+        dtype('float32')
+    """
+    known = [jnp.dtype(dtype) for dtype in (*dtypes, jnp.float32)]
+    return max(known, key=lambda dtype: jnp.finfo(dtype).bits)
+
+
+def without_tokens(tokens: Array) -> NamedSharding | None:
+    """Where sums over the tokens (..., N, ·) lie on a mesh of explicit axes, or None.
+
+    Such a sum must say it: split as the leading axes are, and over no axis of the
+    tokens.
+    """
+    given = jax.typeof(tokens).sharding
+    if AxisType.Explicit not in given.mesh.axis_types:
+        return None
+    return NamedSharding(given.mesh, PartitionSpec(*given.spec[:-2], None, None))
+
+
 def _spread_like(tokens: Array, array: Array, axis_name: AxisName | None) -> Array:
     """(..., K, ·), spread over devices as an M step leaves it.
 
@@ -41,12 +68,9 @@ def _spread_like(tokens: Array, array: Array, axis_name: AxisName | None) -> Arr
     the leading axes of the tokens are; under `shard_map` varying over the same axes,
     but for `axis_name`, over which an M step sums.
     """
-    given = jax.typeof(tokens)
-    mesh = given.sharding.mesh
-    if AxisType.Explicit in mesh.axis_types:
-        leading = given.sharding.spec[:-2]
-        spec = PartitionSpec(*leading, None, None)
-        array = jax.sharding.reshard(array, NamedSharding(mesh, spec))
+    sharding = without_tokens(tokens)
+    if sharding is not None:
+        array = jax.sharding.reshard(array, sharding)
     missing = _varying(tokens) - _varying(array) - set(axis_names(axis_name))
     return _spread(array, tuple(missing)) if missing else array
 

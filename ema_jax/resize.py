@@ -10,6 +10,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ema_jax.prepare import wide_type
+
 
 def interpolation_matrix(
     size: int, new_size: int, *, align_corners: bool = True
@@ -174,7 +176,7 @@ def sizes_of(mask: Array) -> Array:
 
 def _interpolate(x: Array, rows: ArrayLike, columns: ArrayLike) -> Array:
     """Both matrices, (H, h) and (W, w) or one of each an image, applied to x."""
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = wide_type(x.dtype)
     # Columns first: the wide intermediate is then made once, along the rows.
     # Full precision: accelerators would round the values to 8 or 10 bits by default.
     exact = lax.Precision.HIGHEST

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.layers import ConvBN, subsample_mask
-from ema_jax.options import check_option
+from ema_jax.layers import ConvBN, add, subsample_mask
+from ema_jax.options import check_counts, check_images, check_option
 
 Stem = Literal["deep128", "deep64", "conv7"]
 
@@ -49,7 +49,7 @@ class Bottleneck(nn.Module):
             x = conv_bn(4 * self.width, 1, self.stride, relu=False, name="shortcut")(
                 x, train=train, mask=mask
             )
-        return nn.relu(x + y)
+        return nn.relu(add(x, y))
 
 
 class ResNet(nn.Module):
@@ -69,6 +69,10 @@ class ResNet(nn.Module):
         stem_width: 64 in the published stems; the others scale with it.
         bn_decay: share of the old running statistics that BN keeps.
         dtype: compute type; parameters and statistics are float32.
+        in_channels: of the images.
+
+    Raises:
+        ValueError: images of another shape, an unknown stem or stride, no channels.
 
     Raises:
         ValueError: an unknown stem or output stride.
@@ -95,6 +99,7 @@ class ResNet(nn.Module):
     stem_width: int = 64
     bn_decay: float = 0.9997
     dtype: DTypeLike = jnp.float32
+    in_channels: int = 3
 
     @nn.compact
     def __call__(
@@ -107,6 +112,8 @@ class ResNet(nn.Module):
             train: use and update the statistics of the batch.
             mask: (B, H, W), true on the image and false on the rest of the canvas.
         """
+        check_images(images, mask, self.in_channels)
+        check_counts(width=self.width, stem_width=self.stem_width)
         check_option("stem", self.stem, get_args(Stem))
         check_option("output_stride", self.output_stride, (8, 16, 32))
         x, mask = self._stem(images.astype(self.dtype), train, mask)

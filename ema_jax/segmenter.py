@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.enlarge import enlarge
 from ema_jax.heads import FCNHead
-from ema_jax.options import check_option
+from ema_jax.options import check_counts, check_images, check_option, check_share
 from ema_jax.resize import resize_bilinear, resize_on_canvas
 from ema_jax.resnet import STAGE_SIZES, ResNet, Stem
 
@@ -91,13 +91,7 @@ class Segmenter(nn.Module):
         return resize_on_canvas(logits, small, masks[0])
 
     def _check(self, images: Array, mask: Array | None, auxiliary: bool) -> None:
-        if images.ndim != 4:
-            raise ValueError(f"images have shape {images.shape}; give (B, H, W, 3)")
-        if mask is not None and mask.shape != images.shape[:-1]:
-            raise ValueError(
-                f"mask has shape {mask.shape}; images of shape {images.shape} need "
-                f"{images.shape[:-1]}"
-            )
+        check_images(images, mask, in_channels(self))
         if auxiliary and self.auxiliary_head is None:
             raise ValueError(
                 "auxiliary=True, but the model has no auxiliary head; "
@@ -118,6 +112,7 @@ def make_segmenter(
     stem_width: int = 64,
     stem: Stem = "deep128",
     multi_grid: tuple[int, ...] = (1, 2, 4),
+    in_channels: int = 3,
     bn_decay: float = 0.9997,
     auxiliary_head: bool = False,
     auxiliary_channels: int = 256,
@@ -135,7 +130,7 @@ def make_segmenter(
         dtype: compute type, float32 or bfloat16. Parameters, statistics and logits
             are float32.
         stage_sizes: blocks of each stage, in place of `depth`.
-        width, stem_width, stem, multi_grid: see `ResNet`.
+        width, stem_width, stem, multi_grid, in_channels: see `ResNet`.
         bn_decay: share of the old running statistics that BN keeps.
         auxiliary_head: an `FCNHead` on the third stage; see `Segmenter`.
         auxiliary_channels: of that head, before its classifier.
@@ -143,7 +138,8 @@ def make_segmenter(
         **options: further attributes of the head.
 
     Raises:
-        ValueError: an unknown depth, or an option that the head does not have.
+        ValueError: an unknown depth, a number out of its range, or an option that the
+            head does not have.
 
     Example:
         >>> model = make_segmenter(FCNHead, num_classes=5, depth=50, hidden_channels=64)
@@ -153,6 +149,8 @@ def make_segmenter(
     if stage_sizes is None:
         check_option("depth", depth, tuple(STAGE_SIZES))
         stage_sizes = STAGE_SIZES[depth]  # type: ignore[index]
+    check_counts(num_classes=num_classes, auxiliary_channels=auxiliary_channels)
+    check_share("dropout_rate", dropout_rate)
     shared: dict[str, Any] = {
         "num_classes": num_classes,
         "dropout_rate": dropout_rate,
@@ -169,6 +167,7 @@ def make_segmenter(
             stem_width,
             bn_decay,
             dtype,
+            in_channels,
         ),
         head=with_options(head, options, **shared),
         auxiliary_head=FCNHead(hidden_channels=auxiliary_channels, **shared)
@@ -203,6 +202,11 @@ dropout_rate, dtype, hidden_channels, stage
     return kind(**options, **given)
 
 
+def in_channels(model: nn.Module) -> int:
+    """Channels of the images of a network; 3 where its backbone says nothing."""
+    return getattr(getattr(model, "backbone", None), "in_channels", 3)
+
+
 def variable_shapes(model: nn.Module) -> dict[str, Any]:
     """Shapes and types of what `init_variables` gives; nothing runs.
 
@@ -217,5 +221,7 @@ def variable_shapes(model: nn.Module) -> dict[str, Any]:
 
 def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
     """Random parameters and initial statistics."""
-    images = jnp.zeros((1, 65, 65, 3))  # no parameter depends on the size
+    images = jnp.zeros(
+        (1, 65, 65, in_channels(model))
+    )  # no parameter depends on the size
     return dict(model.init(jax.random.key(seed), images, train=False))

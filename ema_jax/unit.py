@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.bases import join_heads, moving_average, split_heads
 from ema_jax.em import EMAttention, em_attention
-from ema_jax.layers import hide
+from ema_jax.layers import add, hide
 from ema_jax.mixture import dead_bases, em_trace, mean_entropy
 from ema_jax.options import (
     Assignment,
@@ -110,7 +110,7 @@ def run_unit(
     """
     start = parts.bases if initial_bases is None else initial_bases
     check_bases(start, unit.num_bases, x)
-    mask = None if mask is None else mask != 0
+    mask = None if mask is None else mask.astype(bool)
     x = hide(x, mask)
     finite = None
     if unit.skip_non_finite:
@@ -143,7 +143,7 @@ def run_unit(
 
     y = parts.conv2(jax.nn.relu(features))
     y = parts.norm(y, mask if finite is None else _of_images(counted, mask, y))
-    y = hide(jax.nn.relu(x + y), mask)
+    y = hide(jax.nn.relu(add(x, y)), mask)
     if finite is not None:
         y = jnp.where(_per_image(finite, y)[..., None], y, jnp.nan)
     return Outcome(y, bases, stored, lambda: observations(attended, arguments))

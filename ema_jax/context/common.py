@@ -14,6 +14,7 @@ from ema_jax.layers import (
     pointwise,
 )
 from ema_jax.options import AxisName
+from ema_jax.prepare import wide_type
 
 
 def to_tokens(x: Array, mask: Array | None) -> tuple[Array, Array | None]:
@@ -36,13 +37,8 @@ def softmax(logits: Array, axis: int, where: Array | None = None) -> Array:
 
 def contract(subscripts: str, *operands: Array) -> Array:
     """`jnp.einsum` whose sums and result are float32 or wider."""
-    dtype = wide_type(jnp.result_type(*operands))
+    dtype = wide_type(*(operand.dtype for operand in operands))
     return jnp.einsum(subscripts, *operands, preferred_element_type=dtype)
-
-
-def wide_type(dtype: DTypeLike) -> DTypeLike:
-    """The type of sums over values of this type: float32, or wider."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 class PointwiseBN(nn.Module):

@@ -6,7 +6,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.context.common import contract, softmax
-from ema_jax.layers import hide, pointwise, torch_uniform, uniform_bias
+from ema_jax.layers import add, hide, pointwise, torch_uniform, uniform_bias
 from ema_jax.options import check_features, check_positive
 
 
@@ -78,7 +78,7 @@ class CrissCrossAttention(nn.Module):
         for _ in range(self.recurrence):
             seen = hide(x, mask)
             y = criss_cross_attention(query(seen), key(seen), value(seen), mask=mask)
-            x = x + (gamma * y).astype(self.dtype)
+            x = add(x, (gamma * y.astype(gamma.dtype)).astype(self.dtype))
         return x
 
 

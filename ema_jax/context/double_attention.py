@@ -6,7 +6,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.context.common import PointwiseBN, contract, softmax, to_tokens
-from ema_jax.layers import pointwise
+from ema_jax.layers import add, pointwise
 from ema_jax.options import AxisName, check_features, check_positive
 
 
@@ -80,7 +80,7 @@ class DoubleAttention(nn.Module):
             dtype=self.dtype,
             name="out",
         )(y, train=train, mask=token_mask)
-        return x + y.reshape(x.shape)
+        return add(x, y.reshape(x.shape))
 
 
 def double_attention(

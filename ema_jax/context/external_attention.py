@@ -6,7 +6,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.context.common import PointwiseBN, contract, softmax, to_tokens
-from ema_jax.layers import he_normal_fan_out, pointwise
+from ema_jax.layers import add, he_normal_fan_out, pointwise
 from ema_jax.options import AxisName, check_features, check_positive
 
 EPSILON = 1e-9
@@ -82,7 +82,7 @@ class ExternalAttention(nn.Module):
             dtype=self.dtype,
             name="out",
         )(y, train=train, mask=token_mask)
-        return nn.relu(x + y.reshape(x.shape))
+        return nn.relu(add(x, y.reshape(x.shape)))
 
 
 def memory_keys_init(key: Array, shape: tuple[int, int], dtype: DTypeLike) -> Array:

@@ -12,7 +12,7 @@ from ema_jax.bases import moving_average
 from ema_jax.components import normalize
 from ema_jax.context.common import PointwiseBN, to_tokens
 from ema_jax.em import softmax_over_bases
-from ema_jax.layers import pointwise
+from ema_jax.layers import add, pointwise
 from ema_jax.options import AxisName, check_features, check_option, check_positive
 from ema_jax.prepare import prepare
 
@@ -121,7 +121,7 @@ class Hamburger(nn.Module):
             dtype=self.dtype,
             name="upper",
         )(factors.features, train=train, mask=token_mask)
-        return nn.relu(x + y.reshape(x.shape))
+        return nn.relu(add(x, y.reshape(x.shape)))
 
     def _initial_bases(self, stored: Array, batch: int, *, train: bool) -> Array:
         """D⁰: (K, D), or (B, K, D) where every image has its own."""

@@ -9,7 +9,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ema_jax.context.common import PointwiseBN, contract, to_tokens
-from ema_jax.layers import hide, pointwise
+from ema_jax.layers import add, hide, pointwise
 from ema_jax.options import AxisName, check_features, check_option, check_positive
 
 Mode = Literal["embedded_gaussian", "dot_product"]
@@ -110,7 +110,7 @@ class NonLocal(nn.Module):
             kernel_init=gaussian_init,
             name="out",
         )(y, train=train, mask=token_mask)
-        return x + y.reshape(x.shape)
+        return add(x, y.reshape(x.shape))
 
     def _check(self, x: Array, mask: Array | None) -> None:
         check_features(x, mask)
@@ -171,7 +171,8 @@ def softmax_attention(
     key, value = key[:, :, None], value[:, :, None]  # one head
 
     def attend(query: Array) -> Array:
-        y = jax.nn.dot_product_attention(query[:, :, None], key, value, **options)
+        with jax.numpy_dtype_promotion("standard"):  # which it takes for granted
+            y = jax.nn.dot_product_attention(query[:, :, None], key, value, **options)
         return y[:, :, 0]
 
     batch, length, width = query.shape

@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.layers import ConvBN, conv, torch_uniform, uniform_bias
+from ema_jax.options import check_count
 
 
 def head_conv(
@@ -18,6 +19,7 @@ def head_conv(
     dilation: int = 1,
 ) -> ConvBN:
     """A ConvBN, 3×3 unless told otherwise, with PyTorch's default init."""
+    check_count(f"channels of {name!r}", features)
     return ConvBN(
         features,
         kernel_size,
@@ -31,6 +33,7 @@ def head_conv(
 
 def classify(x: Array, num_classes: int, dropout_rate: float, *, train: bool) -> Array:
     """Channel dropout and a 1×1 convolution, in the scope of the calling module."""
+    check_count("num_classes", num_classes)
     x = nn.Dropout(dropout_rate, broadcast_dims=(1, 2), deterministic=not train)(x)
     return conv(
         num_classes,

@@ -149,4 +149,5 @@ def spatial_mean(x: Array, mask: Array | None) -> Array:
     where = None if mask is None else mask[..., None]
     total = jnp.sum(x, (1, 2), jnp.float32, keepdims=True, where=where)
     count = x.shape[1] * x.shape[2] if mask is None else mask.sum((1, 2))
+    count = jnp.asarray(count, total.dtype)
     return (total / jnp.maximum(count, 1).reshape(-1, 1, 1, 1)).astype(x.dtype)

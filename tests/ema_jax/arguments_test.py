@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ema_jax import EMAU, em_attention, em_trace, mixture_log_likelihood
+from ema_jax import EMAU, MODELS, em_attention, em_trace, mixture_log_likelihood
+from ema_jax.context import CONTEXTS
+from ema_jax.segmenter import variable_shapes
 
 X, BASES = jnp.ones((2, 5, 4)), jnp.ones((3, 4))
 
@@ -90,3 +92,96 @@ def test_bases_of_another_unit():
 def test_a_batch_without_images():
     variables = EMAU(num_bases=3).init(jax.random.key(0), X, train=False)
     assert EMAU(num_bases=3).apply(variables, X[:0], train=False).shape == (0, 5, 4)
+
+
+MODEL = MODELS["emanet_tiny"](num_classes=3)
+IMAGES = jnp.ones((1, 17, 17, 3))
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (jnp.ones((2, 3, 65, 65)), r"\(2, 3, 65, 65\), and in_channels=3; .*moveaxis"),
+        (jnp.ones((2, 65, 65, 4)), r"in_channels=3; give \(B, H, W, 3\)"),
+        (jnp.ones((65, 65, 3)), r"shape \(65, 65, 3\); give \(B, H, W, 3\)"),
+        ([[1.0]], "images is a list; give an array, such as jnp.asarray"),
+    ],
+)
+@pytest.mark.parametrize("model", [MODEL, MODEL.backbone], ids=["network", "backbone"])
+def test_images_of_another_layout(model, images, words):
+    """Channels first would make a stem of 65 channels, without a word."""
+    with pytest.raises(ValueError, match=words) as error:
+        model.init(jax.random.key(0), images, train=False)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_for_five_channels():
+    model = MODELS["emanet_tiny"](num_classes=3, in_channels=5)
+    kernel = variable_shapes(model)["params"]["backbone"]["stem_conv1"]["conv"]
+    assert kernel["kernel"].shape == (3, 3, 5, 16)
+    with pytest.raises(ValueError, match="in_channels=5"):
+        model.init(jax.random.key(0), IMAGES, train=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_classes": 0}, "num_classes=0; give an integer of at least 1"),
+        ({"num_classes": 2.0}, "num_classes=2.0; give an integer"),
+        ({"width": 0}, "width=0; give an integer"),
+        ({"stem_width": -8}, "stem_width=-8; give an integer"),
+        ({"channels": 0}, "channels of 'reduce'=0; give an integer"),
+        ({"hidden_channels": 0}, "channels=0; give an integer"),
+        ({"dropout_rate": 2.0}, "dropout_rate=2.0; give a number from 0 to 1"),
+    ],
+)
+def test_networks_of_no_size(options, words):
+    with pytest.raises(ValueError, match=words):
+        variable_shapes(MODELS["emanet_tiny"](**{"num_classes": 3, **options}))
+
+
+@pytest.mark.parametrize("name", ["em", *CONTEXTS])
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (jnp.ones((2, 4, 4, 0)), "without a channel"),
+        (jnp.ones((2, 4, 4, 8), int), "x has type int32; convert"),
+        ([[1.0]], "x is a list; give an array"),
+    ],
+)
+def test_features_that_no_module_takes(name, x, words):
+    module = {"em": EMAU, **CONTEXTS}[name]()
+    with pytest.raises(ValueError, match=words):
+        module.init(jax.random.key(0), x, train=False)
+
+
+def test_lists_for_arrays():
+    for arguments in ({"x": [[1.0]]}, {"bases": [[1.0]]}, {"mask": [True]}):
+        [name] = arguments
+        with pytest.raises(ValueError, match=f"{name} is a list; give an array"):
+            em_attention(**{"x": X, "bases": BASES} | arguments)
+
+
+@pytest.mark.parametrize("module", [EMAU(num_bases=3), CONTEXTS["non_local"](), MODEL])
+def test_training_without_a_mutable_collection_says_what_to_write(module):
+    x = IMAGES if module is MODEL else X
+    variables = jax.jit(partial(module.init, train=False))(jax.random.key(0), x)
+    with pytest.raises(ValueError, match=r"write y, updates = model.apply\(.*mutable="):
+        module.apply(variables, x, train=True)
+
+
+def test_strict_promotion():
+    """Features in bfloat16, statistics in float32, and nothing left to JAX."""
+    x, mask = jnp.ones((2, 5, 4), jnp.bfloat16), jnp.ones((2, 5), bool)
+    with jax.numpy_dtype_promotion("strict"):
+        for dtype in (jnp.bfloat16, jnp.float32):
+            names = ("non_local", "double_attention", "hamburger")
+            for kind in (EMAU, *(CONTEXTS[name] for name in names)):
+                module = kind(dtype=dtype)
+                y, _ = module.init_with_output(
+                    jax.random.key(0), x, mask=mask, train=True
+                )
+                assert y.dtype == dtype
+        options = {"kernel": "gaussian", "covariance": "diagonal", "mixing": "learned"}
+        assert em_attention(x, BASES, **options).features.dtype == jnp.bfloat16
+        assert em_trace(x, BASES, mask=mask).entropy.dtype == jnp.float32

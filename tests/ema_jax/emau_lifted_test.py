@@ -92,6 +92,41 @@ def test_a_mesh_with_explicit_axes(variables, x):
     assert_same(spread, attended)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gradient": "unroll"},
+        {"gradient": "implicit", "num_heads": 2},
+        {"kernel": "gaussian", "covariance": "diagonal", "mixing": "learned"},
+    ],
+    ids=["unroll", "heads", "mixture"],
+)
+def test_a_mesh_with_explicit_axes_for_the_rows_of_images(options):
+    """Sums over the tokens say where they lie; outputs, statistics, gradients."""
+    explicit = (jax.sharding.AxisType.Explicit,) * 2
+    mesh = jax.make_mesh((2, 4), ("data", "rows"), axis_types=explicit)
+    unit = EMAU(num_bases=4, gradient=options.pop("gradient", "last_step"), **options)
+    rng = np.random.default_rng(0)
+    x, cotangent = rng.standard_normal((2, 4, 8, 6, 8), np.float32)
+    mask = rng.random((4, 8, 6)) > 0.3
+    variables = unit.init(jax.random.key(0), x, train=False)
+
+    def loss(variables, x, mask, cotangent):
+        y, stats = unit.apply(variables, x, mask, train=True, mutable=["batch_stats"])
+        return jnp.sum(y * cotangent), (y, stats)
+
+    gradients = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+    expected = gradients(variables, x, mask, cotangent)
+    with jax.set_mesh(mesh):
+        rows = NamedSharding(mesh, P("data", "rows"))
+        found = gradients(variables, *jax.device_put((x, mask, cotangent), rows))
+    assert jax.typeof(found[1][0]).sharding.spec == P("data", "rows", None, None)
+    for actual, wanted in zip(
+        jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_trained_steps_can_be_scanned_under_float64(x):
     """What is stored keeps its type, whatever the compute type."""
     with enable_x64():

@@ -1,0 +1,60 @@
+"""Programs for any batch, written down and read again, are the programs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from ema_jax import EMAU, MODELS
+from ema_jax.segmenter import init_variables
+from tests.golden.rebuild import relative_error
+
+UNITS = {
+    "default": {},
+    "heads": {"num_heads": 2, "skip_non_finite": True, "gradient": "unroll"},
+    "mixture": {
+        "kernel": "gaussian",
+        "normalization": "none",
+        "covariance": "diagonal",
+        "mixing": "learned",
+    },
+}
+NETWORKS = ["emanet_tiny", "hamburger_tiny", "psanet_tiny"]
+"""Those whose heads look at the batch; the others have nothing that these lack."""
+
+
+def assert_any_batch(function, variables, shape):
+    """Exported once for all platforms, it agrees on a batch."""
+    [batch] = export.symbolic_shape("batch")
+    x = jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
+    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), variables)
+    platforms = ["cpu", "cuda", "tpu"]
+    written = export.export(jax.jit(function), platforms=platforms)(like, x).serialize()
+    program = export.deserialize(written)
+    x = np.random.default_rng(0).standard_normal((3, *shape), np.float32)
+    expected = jax.jit(function)(variables, x)
+    assert relative_error(program.call(variables, x), expected) < 1e-5
+
+
+@pytest.mark.parametrize("options", UNITS.values(), ids=UNITS)
+def test_the_unit(options):
+    unit, absent = EMAU(num_bases=4, **options), jnp.arange(5) < 2
+
+    def run(variables, x):
+        mask = jnp.broadcast_to(~absent[:, None], x.shape[:-1])
+        return unit.apply(variables, x, mask, train=False)
+
+    variables = unit.init(jax.random.key(0), jnp.zeros((1, 5, 6, 8)), train=False)
+    assert_any_batch(run, variables, (5, 6, 8))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_whole_networks(name):
+    model = MODELS[name](num_classes=3)
+    variables = jax.jit(lambda: init_variables(model, 0))()
+    assert_any_batch(
+        lambda variables, x: model.apply(variables, x, train=False),
+        variables,
+        (17, 25, 3),
+    )
