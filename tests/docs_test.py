@@ -153,7 +153,7 @@ def test_the_python_of_the_page_on_em_attention_runs():
     x = jnp.ones((2, 5, 8))
     params = EMAU(num_bases=4).init(jax.random.key(0), x, train=False)["params"]
     names: dict[str, Any] = {
-        **{"jax": jax, "optax": optax, "key": jax.random.key(0)},
+        **{"jax": jax, "jnp": jnp, "optax": optax, "key": jax.random.key(0)},
         **{"x": x, "following": x, "network": {"params": {"EMAU_0": params}}},
     }
     for block in python(ROOT / "docs/em_attention.md"):
@@ -162,3 +162,5 @@ def test_the_python_of_the_page_on_em_attention_runs():
     assert decays["conv2"] == {"kernel": True}
     assert decays["conv1"] == {"kernel": False, "bias": False}
     assert names["bases"].shape == (2, 64, 8)
+    assert names["logits"].shape == (2, 5, 3)
+    assert names["updates"]["batch_stats"]["bases"].shape == (64, 16)
