@@ -39,10 +39,12 @@ def as_components(bases: Array | Components) -> Components:
     return bases if isinstance(bases, Components) else Components(bases)
 
 
-def estimated(components: Components) -> tuple[Array | None, Array | None]:
-    """Variances, (..., K) where the channels share one, and proportions (..., K)."""
-    bases, variances, proportions = components
-    if variances is not None and variances.shape != bases.shape:
+def estimated(
+    components: Components, covariance: Covariance
+) -> tuple[Array | None, Array | None]:
+    """Variances, (..., K) where they are "spherical", and proportions (..., K)."""
+    _, variances, proportions = components
+    if variances is not None and covariance == "spherical":
         variances = variances[..., 0]
     return variances, None if proportions is None else proportions[..., 0]
 

@@ -352,5 +352,5 @@ def em_attention(
     components, responsibilities = step(components, *theta)
     features = reconstruct(responsibilities, components.bases).astype(x.dtype)
     return EMAttention(
-        features, components.bases, responsibilities, *estimated(components)
+        features, components.bases, responsibilities, *estimated(components, covariance)
     )

@@ -184,7 +184,7 @@ def em_trace(
             mask=mask,
             axis_name=axis_name,
         )
-        variances, shares = estimated(new)
+        variances, shares = estimated(new, covariance)
         likelihood = mixture_log_likelihood(
             tokens,
             new.bases,

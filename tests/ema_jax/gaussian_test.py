@@ -249,8 +249,9 @@ def test_gradients(covariance, mixing):
     assert not np.any(gradient(x, "stop", 3))
 
 
-def test_what_was_found_goes_on_to_the_next_frame():
-    x, mu = (array[:2] for array in problems(6, 1.0))
+@pytest.mark.parametrize("channels", [1, CHANNELS])
+def test_what_was_found_goes_on_to_the_next_frame(channels):
+    x, mu = (array[:2, :, :channels] for array in problems(6, 1.0))
     options = {"covariance": "spherical", "mixing": "learned", **GAUSSIAN}
     half = attend(x, mu, num_iters=2, **options)
     whole = attend(x, mu, num_iters=5, **options)

@@ -202,6 +202,16 @@ def test_the_options_and_defaults_are_those_of_linen():
     }
 
 
+def test_it_begins_as_the_unit_of_linen_does():
+    unit = EMAU(256, num_bases=32, rngs=nnx.Rngs(3))
+    for layer in (unit.conv1, unit.conv2):
+        np.testing.assert_allclose(layer.kernel[...].std(), (2 / 256) ** 0.5, rtol=0.02)
+    assert not np.any(unit.conv1.bias[...])
+    norms = np.linalg.norm(unit.bases[...], axis=-1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+    assert not np.any(EMAU(8, zero_init=True, rngs=nnx.Rngs(3)).bn.scale[...])
+
+
 def test_as_a_newcomer_writes_it():
     """`nnx.Sequential`, `optax`, `model.train()`, `nnx.jit`: the loss halves."""
     rngs = nnx.Rngs(0)
