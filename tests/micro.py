@@ -30,17 +30,22 @@ class ThreeConvolutions(nn.Module):
 
     bn_decay: float
     output_stride: int = 8
+    every_stage: bool = False
 
     @nn.compact
     def __call__(
         self, x: Array, *, train: bool, mask: Array | None = None
     ) -> tuple[Features, ...]:
-        """(B, H, W, 3) to (B, ⌈H/8⌉, ⌈W/8⌉, 8)."""
+        """(B, H, W, 3) to (B, ⌈H/8⌉, ⌈W/8⌉, 8); or to four stages, from stride 4 on."""
+        stages = []
         for i in range(3):
             conv = ConvBN(8, 3, 2, bn_decay=self.bn_decay, name=f"conv{i}")
             x = conv(x, train=train, mask=mask)
             mask = subsample_mask(mask, 2)
-        return (Features(x, mask),)
+            stages.append(Features(x, mask))
+        if self.every_stage:
+            return (stages[1], *3 * stages[2:])
+        return (stages[2],)
 
 
 def NANO(  # noqa: N802

@@ -24,7 +24,7 @@ TELLING = {
 }
 """Parameters to the network that has them; the first that is there tells."""
 
-SHOWN = 5
+SHOWN = 3
 
 
 def describe(variables: Mapping[str, Any]) -> str:
@@ -72,7 +72,7 @@ def few(texts: Iterable[str]) -> str:
 
     Example:
         >>> few("abcdefgh")
-        'a, b, c, d, e and 3 more'
+        'a, b, c and 5 more'
     """
     texts = list(texts)
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""

@@ -30,6 +30,9 @@ KINDS = [
     ("diagonal", "learned"),
     ("fixed", "learned"),
 ]
+FEW = [KINDS[0], *KINDS[3:]]
+"""Each option at each of its values."""
+
 GAUSSIAN = {"kernel": "gaussian", "normalization": "none"}
 OPTIONS = ("kernel", "normalization", "covariance", "mixing")
 
@@ -138,7 +141,7 @@ def float32_problem():
     return x, mu
 
 
-@pytest.mark.parametrize(("covariance", "mixing"), KINDS)
+@pytest.mark.parametrize(("covariance", "mixing"), FEW)
 def test_a_basis_without_tokens_stays_as_it_was(covariance, mixing):
     x, mu = float32_problem()
     options = {"covariance": covariance, "mixing": mixing, **GAUSSIAN}
@@ -186,7 +189,7 @@ def test_variances_are_about_the_normalised_bases():
     np.testing.assert_allclose(found.covariances, wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("covariance", "mixing"), KINDS)
+@pytest.mark.parametrize(("covariance", "mixing"), FEW)
 def test_only_the_tokens_of_the_mask_count(covariance, mixing):
     x, mu = (array[0] for array in problems(4, 0.7))
     mask = np.random.default_rng(1).random(TOKENS) > 0.4
@@ -222,7 +225,7 @@ def test_tokens_over_devices_cost_one_exchange_an_iteration():
     assert len(re.findall("all_reduce", text)) == 2  # in the loop, and after it
 
 
-@pytest.mark.parametrize(("covariance", "mixing"), KINDS)
+@pytest.mark.parametrize(("covariance", "mixing"), FEW)
 def test_gradients(covariance, mixing):
     """ "unroll" is finite differences; "implicit" equals it where EM has converged."""
     x, mu = (array[0] for array in problems(8, 1.0))

@@ -7,6 +7,7 @@ collect_ignore = [
     "make.py",
     "make_foreign.py",
     "make_heads.py",
+    "make_pth.py",
     "make_train.py",
     "peer.py",
     "peer_context.py",

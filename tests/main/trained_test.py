@@ -1,7 +1,12 @@
 """Which trained network: mistakes that `evaluate` and `predict` have in common."""
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+import main
+from tests.golden import cases, seeded
+from tests.golden.pth import write_pth
 from tests.main.files import arguments_of
 
 
@@ -44,7 +49,7 @@ def test_weights_that_cannot_be_read(refused_at_once, config_file, tmp_path, opt
         *command, f"--config={config_file}", f"{option}={damaged}"
     )
     assert str(damaged) in message
-    assert "no complete safetensors file" in message
+    assert "no complete file of weights" in message
 
 
 def test_a_mistake_in_the_config_is_said_before_the_weights_are_read(refused_at_once):
@@ -54,6 +59,51 @@ def test_a_mistake_in_the_config_is_said_before_the_weights_are_read(refused_at_
     assert message.startswith("config.model.name='emanet_r5' is unknown; did you mean")
 
 
-def test_weights_need_a_config(refused_at_once):
-    message = refused_at_once("evaluate", "--weights=emanet.pth")
-    assert "give --config too" in message
+@pytest.fixture
+def released(tmp_path):
+    """A small EMANet as it was released."""
+    network = cases.Network(
+        stage_sizes=(1, 1, 1, 1), base_width=8, channels=16, num_bases=4, num_classes=5
+    )
+    state = seeded.state_dict(cases.network_shapes(network))
+    path = tmp_path / "emanet.pth"
+    write_pth(path, state)
+    return path, state
+
+
+def test_weights_need_a_config(refused, released):
+    path, _ = released
+    message = refused("evaluate", f"--weights={path}")
+    assert message == (
+        f"--weights={path} does not say how the network is built; "
+        "give --config too, such as configs/voc.py"
+    )
+
+
+def test_a_start_that_is_not_finite(refused, released, config_file, tmp_path):
+    path, state = released
+    state["fc2.bias"][1] = np.nan
+    write_pth(path, state)
+    command = ["train", f"--workdir={tmp_path / 'run'}", f"--config={config_file}"]
+    command += [f"--config.model.pretrained={path}"]
+    assert refused(*command) == (
+        f"config.model.pretrained={path}: weights that are not finite, in "
+        "params/head/classifier/bias; take an earlier checkpoint, or "
+        "--config.model.allow_non_finite=true"
+    )
+
+
+def test_weights_that_are_not_finite(refused, workdir, config_file, tmp_path):
+    """They would say class 0 everywhere, and no word."""
+    path = tmp_path / "model.safetensors"
+    assert main.main(["convert", str(workdir), str(path)]) == 0
+    arrays = load_file(path)
+    [name] = [name for name in arrays if name.endswith("classifier/bias")]
+    arrays[name][0] = np.inf
+    save_file(arrays, path)
+    command = ["evaluate", f"--config={config_file}", f"--weights={path}"]
+    message = refused(*command)
+    assert message.startswith(f"--weights={path}: weights that are not finite, in ")
+    assert message.endswith(" or --config.model.allow_non_finite=true")
+    allowed = "--config.model.allow_non_finite=true"
+    assert main.main([*command, allowed]) == 0

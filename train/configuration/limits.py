@@ -51,6 +51,7 @@ LIMITS: dict[str, Limit] = {
     "model.num_iters": optional(COUNT),
     "model.eval_iters": optional(COUNT),
     "model.bases_decay": optional(SHARE),
+    "model.variance_floor": optional((lambda value: value > 0, "above 0")),
     "model.temperature": optional(SIZE),
     "model.query_chunk": optional(COUNT),
     "model.map_size": optional(ODD),

@@ -23,6 +23,7 @@ BAD = {
     "model.num_iters": 0,
     "model.eval_iters": -1,
     "model.bases_decay": -0.1,
+    "model.variance_floor": 0.0,
     "model.temperature": float("nan"),
     "model.query_chunk": 0,
     "model.map_size": 8,

@@ -87,7 +87,8 @@ def twelve_steps(
     model = emanet(training.network)
     optimizer, mesh = make_optimizer(model), make_mesh(jax.devices()[:1])
     train_step = make_train_step(model, optimizer, mesh, pixel_mean=pixel_mean)
-    state, losses = start(optimizer, training), []
+    # Where the step leaves it: from elsewhere the second step would be compiled anew.
+    state, losses = jax.device_put(start(optimizer, training), mesh.everywhere), []
     for step in range(1, cases.TRAIN_STEPS + 1):
         batch = make_batch(step, num_classes=training.network.num_classes)
         state, metrics = train_step(state, to_devices(batch, mesh.batch))

@@ -27,6 +27,6 @@ def test_a_file_in_the_way(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="has gcsfs")
 def test_object_storage_without_its_package():
     with pytest.raises(
-        UserError, match=r"^--workdir: gs://bucket/run is object.*gcs\]"
+        UserError, match=r"^--workdir: gs://bucket/run is object.*pip install gcsfs"
     ):
         writable_folder("workdir", "gs://bucket/run")
