@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from train.commands import (
     load,
@@ -15,6 +17,7 @@ from train.commands import (
     run_profile,
     run_train,
 )
+from train.configuration.config import join_overrides
 from train.devices.distributed import PREEMPTED, end, initialize
 from train.user.console import log_to_stderr
 from train.user.errors import Preempted, UserError
@@ -48,11 +51,11 @@ def parser() -> argparse.ArgumentParser:
 
     train = add("train", "train a network, or go on where it was stopped", OVERRIDES)
     train.add_argument("--config", required=True, help="such as configs/shapes.py")
-    train.add_argument("--workdir", required=True, help="folder of the run")
+    add_path(train, "--workdir", required=True, help="folder of the run")
 
     ablate = add("ablate", "train and compare variants, over seeds", ABLATIONS)
     ablate.add_argument("--config", required=True, help="of configs/ablations/")
-    ablate.add_argument("--workdir", required=True, help="folder of all its runs")
+    add_path(ablate, "--workdir", required=True, help="folder of all its runs")
     ablate.add_argument(
         "--jobs", type=int, default=1, help="trainings at a time, on a CPU (default 1)"
     )
@@ -62,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
     predict = add("predict", "write the masks of images", OVERRIDES)
     predict.add_argument("images", nargs="+", help="image files, or folders of them")
-    predict.add_argument("--output", required=True, help="folder of the masks")
+    add_path(predict, "--output", required=True, help="folder of the masks")
     predict.add_argument(
         "--confidence", action="store_true", help="the probabilities too, in grey"
     )
@@ -82,8 +85,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     convert = add("convert", "write a network, or weights alone, as one safetensors")
-    convert.add_argument("source", help="a .pth, .pt or .safetensors, or a workdir")
-    convert.add_argument("output", help="a .safetensors to write")
+    add_path(convert, "source", help="a .pth, .pt or .safetensors, or a workdir")
+    add_path(convert, "output", help="a .safetensors to write")
     convert.add_argument(
         "--config", help="that foreign weights fit, for the file to say their network"
     )
@@ -95,11 +98,22 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def add_path(command: argparse._ActionsContainer, name: str, **options: Any) -> None:
+    """A path that is not empty; ~ is the home folder, also behind an equals sign."""
+
+    def path(text: str) -> str:
+        if not text:
+            raise argparse.ArgumentTypeError("is empty; give a path")
+        return os.path.expanduser(text)
+
+    command.add_argument(name, type=path, **options)
+
+
 def add_network_options(command: argparse.ArgumentParser) -> None:
     """Which network, and how it sees an image."""
     network = command.add_mutually_exclusive_group(required=True)
-    network.add_argument("--workdir", help="folder of the run")
-    network.add_argument("--weights", help="or a file of weights")
+    add_path(network, "--workdir", help="folder of the run")
+    add_path(network, "--weights", help="or a file of weights")
     command.add_argument("--config", help="that the weights fit, if they do not say it")
     command.add_argument(
         "--checkpoint", default="best", help="best (default), last or a step"
@@ -202,7 +216,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     log_to_stderr()
-    options, overrides = parser().parse_known_args(arguments)
+    options, overrides = parser().parse_known_args(join_overrides(arguments))
     try:
         run(options, overrides)
     except UserError as error:
@@ -212,7 +226,9 @@ def main(arguments: Sequence[str]) -> int:
         logging.getLogger("ema_jax").info(stop)
         return PREEMPTED
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint")
+        resumes = options.command in ("train", "ablate")
+        goes_on = "; the same command goes on from the last checkpoint"
+        print(f"interrupted{goes_on if resumes else ''}")
         return 130
     return 0
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import main
+
 
 def test_a_program_is_counted(compilations):
     jax.jit(lambda x: x * 3 + 1)(np.arange(7.0))
@@ -206,3 +208,20 @@ def test_a_training_from_nothing_says_so(refused_at_once, config_file, tmp_path)
         "--config.model.pretrained=none",
     )
     assert message.startswith("config.model.pretrained is not set; give a file")
+
+
+@pytest.mark.parametrize("option", ["--workdir", "--output"])
+def test_an_empty_path_is_refused(capsys, option):
+    """It would be the current folder."""
+    given = {"--workdir": "w", "--output": "o"} | {option: ""}
+    arguments = [f"{name}={value}" for name, value in given.items()]
+    with pytest.raises(SystemExit) as stopped:
+        main.main(["predict", *arguments, "a.png"])
+    assert stopped.value.code == 2
+    assert f"argument {option}: is empty; give a path" in capsys.readouterr().err
+
+
+def test_the_home_folder_behind_an_equals_sign(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    message = refused("evaluate", "--workdir=~/run")
+    assert message == f"--workdir={tmp_path / 'run'} does not exist; train first"

@@ -23,6 +23,32 @@ PREFIX = "--config."
 SHIPPED = Path(__file__).parents[2] / "configs"
 
 BOOLEANS = {"true": True, "false": False}
+SWITCHES = BOOLEANS | {"1": True, "0": False, "yes": True, "no": False}
+SWITCHES |= {"on": True, "off": False}
+"""What a field that is true or false may be set to."""
+
+EXAMPLES: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number, such as 3 or 1e4",
+    float: "a number, such as 0.5 or 1e-4",
+    tuple: "values in brackets, such as (1, 2)",
+}
+"""Type to what would do."""
+
+SYNONYMS = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "steps": "num_steps",
+    "iters": "num_steps",
+    "bs": "batch_size",
+    "classes": "num_classes",
+    "threads": "num_threads",
+    "lambda": "temperature",
+}
+"""Names of other projects to ours."""
+
+PATHS = ("data.root", "data.data_dir", "model.pretrained")
+"""Fields in which ~ is the home folder: the shell puts it at the front alone."""
 NONE_IS_A_CHOICE = ("bases_update", "normalization")
 """Optional fields that "none" is a value of: only "None" clears them."""
 
@@ -40,6 +66,8 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
             that does not exist, a value of another type.
     """
     file, argument = split_argument(path)
+    if not file.is_file() and (SHIPPED.parent / file).is_file():
+        file = SHIPPED.parent / file  # from another folder
     if not file.is_file():
         known = sorted(os.path.relpath(p) for p in SHIPPED.glob("[!_]*.py"))
         raise UserError(f"--config={path}: no such file; {nearest(path, known)}")
@@ -47,6 +75,27 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     for override in overrides:
         apply_override(config, override)
     return config.lock()
+
+
+def join_overrides(arguments: Sequence[str]) -> list[str]:
+    """Arguments with `--config.FIELD VALUE` and `--config.FIELD = VALUE` as one each.
+
+    Else a value would be taken for an image.
+
+    Example:
+        >>> join_overrides(["--config.seed", "3", "--config.a.b", "=", "(1, 2)", "x"])
+        ['--config.seed=3', '--config.a.b=(1, 2)', 'x']
+    """
+    joined, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        alone = argument.startswith(PREFIX) and "=" not in argument
+        if alone and rest and not rest[0].startswith("--"):
+            if rest[0] == "=" and len(rest) > 1:
+                rest.pop(0)
+            argument = f"{argument}={rest.pop(0).removeprefix('=')}"
+        joined.append(argument)
+    return joined
 
 
 def split_argument(path: str) -> tuple[Path, str | None]:
@@ -142,6 +191,8 @@ def apply_override(config: ConfigDict, override: str) -> None:
         raise UserError(f"{override!r} is not understood; write {PREFIX}FIELD=VALUE")
     if name not in fields:
         raise UserError(f"config.{name} does not exist; {_suggest(name, fields)}")
+    if name in PATHS:
+        text = os.path.expanduser(text)
     section, _, field = name.rpartition(".")
     holder = config[section] if section else config
     kind = holder.get_type(field)
@@ -150,10 +201,10 @@ def apply_override(config: ConfigDict, override: str) -> None:
         optional = _is_optional(holder, field) and not chosen
         holder[field] = parse(text, kind, optional=optional)
     except (TypeError, ValueError, SyntaxError, KeyError):
-        wanted = kind.__name__
+        mend = EXAMPLES.get(kind, "another value")
         raise UserError(
-            f"{PREFIX}{name}={text}: {text!r} is not of type {wanted}; "
-            f"the field is {holder[field]!r} now"
+            f"{PREFIX}{name}={text}: {text!r} is not of type {kind.__name__}; give "
+            f"{mend} (it is {holder[field]!r} now)"
         ) from None
 
 
@@ -178,8 +229,10 @@ def parse(text: str, kind: type, *, optional: bool = False) -> Any:
         except (ValueError, SyntaxError):
             return BOOLEANS.get(text.lower(), text)
     if kind is bool:
-        return (BOOLEANS | {"1": True, "0": False})[text.lower()]
+        return SWITCHES[text.lower()]
     value = ast.literal_eval(text)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -198,7 +251,9 @@ def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
 
 def _suggest(name: str, fields: set[str]) -> str:
     """The nearest dotted field, or a field of the same last name."""
-    same = [field for field in fields if field.split(".")[-1] == name.split(".")[-1]]
+    last = name.split(".")[-1]
+    last = SYNONYMS.get(last.lower(), last)
+    same = sorted(field for field in fields if field.split(".")[-1] == last)
     return f"did you mean config.{same[0]}?" if same else nearest(name, fields)
 
 

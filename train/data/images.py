@@ -1,11 +1,36 @@
 """Image bytes to RGB arrays."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# What OpenCV reads and people keep photographs in.
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".gif", ".jp2", ".avif"),
+)
+"""What OpenCV reads and people keep photographs in; of several frames the first."""
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Every image below a folder, sorted; linked folders are followed, each once.
+
+    Hidden files and folders are passed over: thumbnails, the forks of macOS.
+    """
+    seen = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        here = os.path.realpath(parent)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        for name in sorted(files):
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield Path(parent, name)
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """Masks for images that are only files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ema_jax import Predictor, Segmenter
 from ema_jax.networks import em_unit
-from train.data.images import SUFFIXES, decode_image
+from train.data.images import SUFFIXES, decode_image, image_files
 from train.evaluation.pictures import bases_panel, overlay
 from train.user.errors import UserError
 from train.user.folders import not_written, writable_folder
@@ -46,17 +46,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: cannot be read as an image ({reason})") from error
 
 
-def find_images(inputs: Sequence[str]) -> dict[str, Path]:
+def find_images(inputs: Sequence[str], output: str) -> dict[str, Path]:
     """Output name of each image, and its path; folders are searched through.
 
     Raises:
-        UserError: an empty folder, or two images that would share an output.
+        UserError: an empty folder, two images that would share an output, or an output
+            among the inputs.
     """
     found: dict[str, Path] = {}
     for start in map(Path, inputs):
         paths = [start]
         if start.is_dir():
-            paths = [p for p in start.rglob("*") if p.suffix.lower() in SUFFIXES]
+            check_outside(output, start)
+            paths = list(image_files(start))
             if not paths:
                 raise UserError(f"{start}: holds no image ({', '.join(SUFFIXES)})")
         for path in sorted(paths):
@@ -69,6 +71,39 @@ def find_images(inputs: Sequence[str]) -> dict[str, Path]:
                 )
             found[name] = path
     return found
+
+
+def check_outside(output: str, folder: Path) -> None:
+    """Raise a UserError if outputs would lie in a folder of inputs.
+
+    They would be taken for images the next time, or take the place of some now.
+    """
+    inner, outer = Path(output).resolve(), folder.resolve()
+    if inner == outer or outer in inner.parents:
+        raise UserError(
+            f"--output={output} lies in {folder}, whose images are read; give a folder "
+            "outside of it"
+        )
+
+
+def check_overwrites(
+    images: Mapping[str, Path], output: str, kinds: Sequence[str]
+) -> None:
+    """Raise a UserError if the picture of an image would take the place of one."""
+    inputs = {path.resolve(): path for path in images.values()}
+    for name in images:
+        for kind in kinds:
+            path = picture_path(output, kind, name)
+            if path.resolve() in inputs:
+                raise UserError(
+                    f"--output={output} would write over {inputs[path.resolve()]}, "
+                    "which is read; give another folder"
+                )
+
+
+def picture_path(output: str, kind: str, name: str) -> Path:
+    """Where the picture of an image goes."""
+    return Path(output) / kind / f"{name}.png"
 
 
 def predict(
@@ -97,15 +132,16 @@ def predict(
         One message for each file passed over.
 
     Raises:
-        UserError: no file is an image, the output cannot be written, or bases that the
-            network does not have.
+        UserError: no file is an image, an output would take the place of an input, or
+            cannot be written, or bases that the network does not have.
     """
     choice = None if bases is None else find_bases(bases, predictor.model)
     kinds = ["mask", "color", "overlay"]
     kinds += ["confidence"] * confidence + ["bases"] * (choice is not None)
     sizes: dict[str, tuple[int, ...]] = {}
     problems = []
-    images = find_images(inputs)
+    images = find_images(inputs, output)
+    check_overwrites(images, output, kinds)
     for name, path in images.items():
         try:
             sizes[name] = read_image(path).shape[:2]
@@ -131,7 +167,7 @@ def predict(
             maps = predictor.responsibilities(image, choice)
             pictures["bases"] = bases_panel(image, maps)
         for kind in kinds:
-            write_picture(Path(output) / kind / f"{names[index]}.png", pictures[kind])
+            write_picture(picture_path(output, kind, names[index]), pictures[kind])
     return problems
 
 
@@ -147,9 +183,7 @@ def find_bases(bases: str, model: Segmenter) -> Callable[[np.ndarray], Sequence[
         raise UserError(f"--bases={bases}: {error}") from error
     count = unit.num_bases * unit.num_heads
     if bases == "telling":
-        return lambda maps: np.argsort(-np.var(maps[-1], axis=(0, 1)))[
-            :TELLING
-        ].tolist()
+        return most_telling
     numbers = [text.strip() for text in bases.split(",")]
     if not all(text.isdecimal() and int(text) < count for text in numbers):
         raise UserError(

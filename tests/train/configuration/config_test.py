@@ -12,6 +12,7 @@ from train.configuration.config import (
     config_name,
     field_names,
     from_json,
+    join_overrides,
     load_config,
     to_json,
 )
@@ -106,12 +107,74 @@ def test_values_of_another_type(config, override, kind):
 
 
 @pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("num_steps=1e3", 1000),
+        ("seed=2.0", 2),
+        ("data.flip=yes", True),
+        ("data.flip=off", False),
+        ("optimizer.learning_rate=1", 1.0),
+    ],
+)
+def test_values_that_mean_one_of_the_type(config, override, value):
+    apply_override(config, f"--config.{override}")
+    section, _, field = override.partition("=")[0].rpartition(".")
+    found = config[section][field] if section else config[field]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_value_of_another_type_hears_what_would_do(config):
+    told = message(apply_override, config, "--config.num_steps=2.5")
+    assert told == (
+        "--config.num_steps=2.5: '2.5' is not of type int; give a whole number, such "
+        f"as 3 or 1e4 (it is {config.num_steps} now)"
+    )
+    assert "give true or false" in message(
+        apply_override, config, "--config.data.flip=maybe"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "joined"),
+    [
+        (["--config.seed=3", "a.png"], ["--config.seed=3", "a.png"]),
+        (["--config.seed", "3", "a.png"], ["--config.seed=3", "a.png"]),
+        (["--config.seed", "=", "3", "a.png"], ["--config.seed=3", "a.png"]),
+        (["--config.seed", "=3", "a.png"], ["--config.seed=3", "a.png"]),
+        (["--config.seed", "--output", "o"], ["--config.seed", "--output", "o"]),
+        (["--config.model.pretrained=", "x"], ["--config.model.pretrained=", "x"]),
+        (["--config", "c.py", "--config.seed"], ["--config", "c.py", "--config.seed"]),
+    ],
+)
+def test_a_value_that_stands_alone_belongs_to_its_field(given, joined):
+    assert join_overrides(given) == joined
+
+
+def test_the_home_folder_in_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = ["--config.data.root=~/set", "--config.data.data_dir=~/records"]
+    config = load_config("configs/folder.py", [*given, "--config.model.pretrained=~/w"])
+    assert config.data.root == str(tmp_path / "set")
+    assert config.data.data_dir == str(tmp_path / "records")
+    assert config.model.pretrained == str(tmp_path / "w")
+
+
+def test_a_shipped_config_is_found_from_another_folder(monkeypatch, tmp_path):
+    expected = to_json(load_config("configs/folder.py"))
+    monkeypatch.chdir(tmp_path)
+    assert to_json(load_config("configs/folder.py")) == expected
+
+
+@pytest.mark.parametrize(
     ("name", "suggestion"),
     [
         ("optimizer.learning_rte", "optimizer.learning_rate"),
         ("learning_rate", "optimizer.learning_rate"),
         ("model.crop_size", "data.crop_size"),
         ("sed", "seed"),
+        ("optimizer.lr", "optimizer.learning_rate"),
+        ("steps", "num_steps"),
     ],
 )
 def test_an_unknown_field_names_the_nearest(config, name, suggestion):

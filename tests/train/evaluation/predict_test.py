@@ -19,6 +19,7 @@ from train.evaluation.predict import (
 from train.user.errors import UserError
 
 KINDS = ("mask", "color", "overlay")
+OUT = "/nowhere"
 PALETTE = np.array([[0, 0, 0], [200, 0, 100]], np.uint8)
 
 
@@ -56,24 +57,72 @@ def test_files_and_folders_keep_their_names(tmp_path):
         for name in ("set/b.png", "set/deep/a.b.PNG", "alone.png")
     ]
     (tmp_path / "set/notes.txt").write_text("")
-    found = find_images([str(tmp_path / "set"), str(paths[2])])
+    for name in ("set/._b.png", "set/.thumbnails/b.png"):  # of the system
+        write_image(tmp_path / name)
+    (tmp_path / "set/folder.png").mkdir()
+    found = find_images([str(tmp_path / "set"), str(paths[2])], OUT)
     assert found == {"b": paths[0], "deep/a.b": paths[1], "alone": paths[2]}
 
 
 def test_the_same_file_twice_is_one_image(tmp_path):
     path = write_image(tmp_path / "a.png")
-    assert find_images([str(path), str(tmp_path)]) == {"a": path}
+    assert find_images([str(path), str(tmp_path)], OUT) == {"a": path}
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    path = write_image(tmp_path / "elsewhere/a.png")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
+    found = find_images([str(tmp_path / "set")], OUT)
+    assert found == {"linked/a": tmp_path / "set/linked/a.png"}
+    assert found["linked/a"].resolve() == path
+
+
+@pytest.mark.parametrize("suffix", ["gif", "avif", "jp2", "jfif", "webp", "tif"])
+def test_every_suffix_that_is_read_is_found(tmp_path, suffix):
+    path = write_image(
+        tmp_path / f"png/a.{suffix}" if suffix != "jfif" else (tmp_path / "png/a.jpg")
+    )
+    path = path.rename(path.with_suffix(f".{suffix}"))
+    assert find_images([str(tmp_path)], OUT) == {"png/a": path}
+    assert read_image(path).shape == (6, 9, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_is_never_written_over(tmp_path, predictor, kind):
+    """`predict scene/color/a.png --output scene`: the user's own pictures."""
+    path = write_image(tmp_path / kind / "a.png")
+    before = path.read_bytes()
+    message = refused(predict, predictor, [str(path)], str(tmp_path))
+    assert message == (
+        f"--output={tmp_path} would write over {path}, which is read; "
+        "give another folder"
+    )
+    assert path.read_bytes() == before
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+
+
+@pytest.mark.parametrize("inside", [".", "out", "a/../deep/out"])
+def test_outputs_lie_outside_of_the_folders_that_are_read(tmp_path, predictor, inside):
+    """The next run would take them for images."""
+    path = write_image(tmp_path / "a.png")
+    output = f"{tmp_path}/{inside}"
+    message = refused(predict, predictor, [str(tmp_path)], output)
+    assert message.startswith(f"--output={output} lies in {tmp_path}, whose images")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
 
 
 def test_two_images_must_not_share_a_mask(tmp_path):
     write_image(tmp_path / "a.png")
     write_image(tmp_path / "a.bmp")
-    message = refused(find_images, [str(tmp_path)])
+    message = refused(find_images, [str(tmp_path)], OUT)
     assert "would write the same a.png" in message
 
 
 def test_a_folder_without_images(tmp_path):
-    assert refused(find_images, [str(tmp_path)]).startswith(f"{tmp_path}: holds no")
+    message = refused(find_images, [str(tmp_path)], OUT)
+    assert message.startswith(f"{tmp_path}: holds no")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n0000"])
