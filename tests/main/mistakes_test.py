@@ -185,6 +185,20 @@ def test_a_workdir_of_other_classes(train_refused, workdir, data):
     assert message.startswith(f"--workdir={workdir} holds a network of 2 classes, but")
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("bright\ndark\n", "whose class 0 is 'dark', but that of folder is 'bright'"),
+        ("dark\nlight\n", "whose class 1 is 'bright', but that of folder is 'light'"),
+    ],
+    ids=["reordered", "renamed"],
+)
+def test_a_workdir_of_classes_by_other_names(train_refused, data, names, said):
+    """The weights would go on under them."""
+    (data / "classes.txt").write_text(names)
+    assert said in train_refused(f"data.root={data}")
+
+
 @pytest.mark.parametrize("below", ["", "run", "a/b"])
 def test_a_workdir_that_cannot_be_written(
     refused_at_once, config_file, tmp_path, training, below

@@ -54,6 +54,7 @@ def verified_examples(
     *,
     num_classes: int,
     ignore: int = IGNORE_LABEL,
+    values: Callable[[], Sequence[int]] | None = None,
     read_label: Callable[[Path], Mask] = read_mask,
 ) -> Iterator[Example]:
     """Reads each pair and yields it as a record.
@@ -61,18 +62,20 @@ def verified_examples(
     Args:
       pairs: the files.
       num_classes: masks may hold 0..num_classes-1 and `ignore`.
-      ignore: the value in the files that the records keep as 255.
+      ignore: the value in the files that the records keep as 255, if no class has it.
+      values: gives the value of each class in the files; None: the classes themselves.
       read_label: reads a mask file.
 
     Raises:
       UserError: a file is missing or unreadable, the sizes differ, or a mask holds
         another value; the message names the file.
     """
+    classes = _classes(range(num_classes) if values is None else values(), ignore)
     for pair in pairs:
         image = _read_bytes(pair.image)
         mask = read_label(pair.mask)
         _check_size(pair, _image_size(pair.image, image), mask.shape)
-        label = _relabel(mask, pair.mask, num_classes, ignore)
+        label = _relabel(mask, pair.mask, classes, num_classes, ignore)
         yield Example(pair.name, image, encode_mask(label), mask.shape)
 
 
@@ -107,19 +110,31 @@ def _check_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> No
     )
 
 
-def _relabel(mask: Mask, path: Path, num_classes: int, ignore: int) -> Mask:
-    """The mask with `ignore` as 255, once it holds nothing but classes and `ignore`."""
-    found = np.unique(mask)
-    wrong = [int(v) for v in found if v >= num_classes and v != ignore]
-    if wrong:
+def _classes(values: Sequence[int], ignore: int) -> NDArray[np.int16]:
+    """What each of the 256 values stands for: a class, 255, or -1 for nothing."""
+    classes = np.full(256, -1, np.int16)
+    classes[ignore] = IGNORE_LABEL
+    classes[list(values)] = np.arange(len(values))
+    return classes
+
+
+def _relabel(
+    mask: Mask, path: Path, classes: NDArray[np.int16], num_classes: int, ignore: int
+) -> Mask:
+    """The classes of a mask, once it holds nothing but their values and `ignore`."""
+    label = classes[mask]
+    wrong = np.unique(mask[label < 0])
+    if wrong.size:
         values = ", ".join(map(str, wrong[:8])) + (", …" if len(wrong) > 8 else "")
+        known = [value for value in range(256) if 0 <= classes[value] < num_classes]
+        said = f"0..{num_classes - 1}"
+        if known != list(range(num_classes)):
+            said = ", ".join(map(str, known))
         raise UserError(
-            f"{path}: holds {values}, neither a class (0..{num_classes - 1}) nor "
+            f"{path}: holds {values}, neither a class ({said}) nor "
             f"{ignore} (ignore); correct the mask or the list of classes"
         )
-    if ignore == IGNORE_LABEL:
-        return mask
-    return np.where(mask == ignore, np.uint8(IGNORE_LABEL), mask)
+    return label.astype(np.uint8)
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder):

@@ -1,6 +1,7 @@
 """The class names, colours and ignore value that a folder of files declares."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,19 @@ from train.user.errors import UserError
 
 
 class ClassFile(NamedTuple):
-    """Names, an RGB palette uint8 (num_classes, 3), and the files' ignore value."""
+    """What a folder says of its classes.
+
+    Attributes:
+      names: of the classes.
+      palette: uint8 (num_classes, 3) RGB.
+      ignore: the value of pixels that count nowhere.
+      values: that of each class in the masks; None: nothing is said of it.
+    """
 
     names: tuple[str, ...]
     palette: NDArray[np.uint8]
     ignore: int
+    values: tuple[int, ...] | None
 
 
 def read_classes(root: Path) -> ClassFile:
@@ -40,8 +49,12 @@ def read_classes(root: Path) -> ClassFile:
             'the order of the indices) or meta.json with "classes"'
         )
     _check_names(names, place)
-    ignore = _read_ignore(meta, len(names), meta_path)
-    return ClassFile(tuple(names), _read_palette(meta, len(names), meta_path), ignore)
+    values = _read_values(meta, len(names), meta_path)
+    ignore = _read_ignore(meta, values or range(len(names)), meta_path)
+    if "ignore" in meta and values is None:  # then the other values are the classes
+        values = tuple(range(len(names)))
+    palette = _read_palette(meta, len(names), meta_path)
+    return ClassFile(tuple(names), palette, ignore, values)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -66,12 +79,30 @@ def _check_names(names: Any, place: Path) -> None:
         raise UserError(f"{place}: names '{twice}' twice; give each class its own name")
 
 
-def _read_ignore(meta: dict[str, Any], num_classes: int, place: Path) -> int:
+def _read_values(
+    meta: dict[str, Any], num_classes: int, place: Path
+) -> tuple[int, ...] | None:
+    if "values" not in meta:
+        return None
+    values = meta["values"]
+    numbers = isinstance(values, list) and all(
+        type(value) is int and 0 <= value <= IGNORE_LABEL for value in values
+    )
+    if not numbers or len(set(values)) != len(values) or len(values) != num_classes:
+        raise UserError(
+            f'{place}: "values" is {values!r}; write the {num_classes} different '
+            f"values 0..{IGNORE_LABEL} of the classes in the masks, in their order"
+        )
+    return tuple(values)
+
+
+def _read_ignore(meta: dict[str, Any], values: Sequence[int], place: Path) -> int:
     ignore = meta.get("ignore", IGNORE_LABEL)
-    if not isinstance(ignore, int) or not num_classes <= ignore <= IGNORE_LABEL:
+    free = [value for value in range(256) if value not in values]
+    if "ignore" in meta and (type(ignore) is not int or ignore not in free):
         raise UserError(
             f'{place}: "ignore" is {ignore!r}; use a number in '
-            f"{num_classes}..{IGNORE_LABEL}, which no class has"
+            f"{free[0]}..{IGNORE_LABEL}, which no class has"
         )
     return ignore
 

@@ -5,18 +5,22 @@
     root/images/train/…  root/labels/train/…    one folder per split
     root/classes.txt  or  root/meta.json    the names of the classes
 
-`meta.json` holds "classes" and, if wanted, "palette" (one RGB triple per class) and
-"ignore" (the value of unlabelled pixels, 255 unless said).
+`meta.json` holds "classes" and, if wanted, "palette" (one RGB triple per class),
+"ignore" (the value of unlabelled pixels, 255 unless said) and "values" (that of each
+class in the masks). Where it says neither of the last, two classes may be 0 and any
+other value, such as 255, and classes may be counted from one: that is seen, and said.
 """
 
 import logging
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from train.data.builder import Contents, Pair, verified_examples
 from train.data.class_file import read_classes
 from train.data.listing import Finder, fingerprint, read_list, resolve_root
+from train.data.masks import read_mask
+from train.data.values import told_or_found
 from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
@@ -42,9 +46,12 @@ def open_folder(root: str | None) -> Contents:
             f"{home}: has neither train.txt and val.txt nor images/train and "
             "images/val; add lists (one stem per line) or one folder per split"
         )
-    num_classes = len(classes.names)
+    masks = [partial(read_mask, p.mask) for pairs in splits.values() for p in pairs]
     examples = partial(
-        verified_examples, num_classes=num_classes, ignore=classes.ignore
+        verified_examples,
+        num_classes=len(classes.names),
+        ignore=classes.ignore,
+        values=cache(partial(told_or_found, classes.values, masks, classes.names)),
     )
     return Contents(
         class_names=classes.names,
@@ -56,6 +63,7 @@ def open_folder(root: str | None) -> Contents:
             names=classes.names,
             palette=classes.palette.tolist(),
             ignore=classes.ignore,
+            values=classes.values,
         ),
     )
 

@@ -11,7 +11,7 @@ from train.data.builder import Pair
 from train.user.errors import UserError
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-_FORMAT = 1  # raise it when the same files must give other records
+_FORMAT = 2  # raise it when the same files must give other records
 
 
 class StemIndex:

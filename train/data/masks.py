@@ -11,7 +11,7 @@ from os import PathLike
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from train.user.errors import UserError
 
@@ -35,7 +35,8 @@ def read_mask(source: str | PathLike[str] | bytes) -> Mask:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(file) as image:
             _check_kind(image, place)
-            return np.asarray(image).astype(np.uint8)
+            # As the image beside it, which is turned when it is decoded.
+            return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint8)
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise many types on damaged files

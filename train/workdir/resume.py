@@ -101,12 +101,19 @@ def check_fits(
     """Raise a UserError if a checkpoint is of another training."""
     saved_config, saved_classes = checkpoints.describe(step)
     check_same(checkpoints.workdir, saved_config, config)
-    count, saved_count = len(classes.names), len(saved_classes["names"])
-    if count != saved_count:
+    saved, given = tuple(saved_classes["names"]), classes.names
+    if len(saved) != len(given):
         raise UserError(
-            f"--workdir={checkpoints.workdir} holds a network of {saved_count} "
-            f"classes, but {config.data.name} has {count}; choose another workdir"
+            f"--workdir={checkpoints.workdir} holds a network of {len(saved)} "
+            f"classes, but {config.data.name} has {len(given)}; choose another workdir"
         )
+    for number, (old, new) in enumerate(zip(saved, given, strict=True)):
+        if old != new:
+            raise UserError(
+                f"--workdir={checkpoints.workdir} holds a network whose class {number} "
+                f"is {old!r}, but that of {config.data.name} is {new!r}; choose "
+                "another workdir, or restore the names in their order"
+            )
 
 
 def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ema_jax.classes import voc_palette
 from train.data import open_dataset
 from train.user.errors import UserError
 
 CAMVID = Path(__file__).parents[4] / "shared/data/camvid"
+NUCLEI = CAMVID.parent / "nuclei"
 
 
 @pytest.fixture
@@ -153,6 +155,70 @@ def test_another_ignore_value(root, add, open_root, write_mask, indices):
     np.testing.assert_array_equal(dataset.source("train")[0]["label"], indices)
 
 
+@pytest.mark.parametrize(
+    ("classes", "meta", "theirs", "said"),
+    [
+        # Two classes as most tools write them: 255 is the object, not "ignore".
+        (2, None, {0: 0, 1: 255}, "no mask holds anything but 0, 255: 0 is 'c0', 255"),
+        (2, None, {0: 0, 1: 128}, "no mask holds anything but 0, 128: 0 is 'c0', 128"),
+        (3, None, {0: 1, 1: 2, 2: 3, 255: 255}, "but 1, 2, 3, 255: 1 is 'c0', 2 is"),
+        (3, None, {0: 0, 1: 1, 2: 2, 255: 255}, None),
+        (3, {"values": [5, 255, 9]}, {0: 5, 1: 255, 2: 9}, None),
+        (3, {"values": [5, 6, 9], "ignore": 0}, {0: 5, 1: 6, 2: 9, 255: 0}, None),
+        (2, {"ignore": 255}, {0: 0, 255: 255}, None),
+    ],
+)
+def test_values_of_the_classes(
+    root, add, open_root, write_mask, caplog, classes, meta, theirs, said
+):
+    """Each file has what stands for the expected classes; one has the first alone."""
+    caplog.set_level("INFO", "ema_jax")
+    present = list(theirs)
+    expected = np.resize(np.repeat(present, 40), (20, 30)).astype(np.uint8)
+    table = np.zeros(256, np.uint8)
+    table[present] = list(theirs.values())
+    for name in ("train/a", "train/b", "val/c"):
+        add(name)
+        first = name == "train/b"
+        label = np.full_like(expected, present[0]) if first else expected
+        write_mask(root / f"labels/{name}.png", table[label])
+    (root / "classes.txt").write_text("\n".join(f"c{i}" for i in range(classes)))
+    if meta is not None:
+        (root / "meta.json").write_text(json.dumps(meta))
+    dataset = open_root()
+    np.testing.assert_array_equal(dataset.source("val")[0]["label"], expected)
+    told = [text for text in caplog.messages if "no mask holds anything but" in text]
+    assert len(told) == (said is not None)
+    assert all(said in text for text in told)
+
+
+@pytest.mark.skipif(not NUCLEI.is_dir(), reason="needs ../shared/data/nuclei")
+def test_cells_as_they_lie_there(tmp_path):
+    """Masks of 0 and 255, of which 255 is the nucleus."""
+    dataset = open_dataset("folder", root=str(NUCLEI), data_dir=str(tmp_path))
+    assert dataset.class_names == ("background", "nucleus")
+    source = dataset.source("train")
+    assert len(source) == 20
+    for example in (source[i] for i in range(20)):
+        with Image.open(next(NUCLEI.glob(f"labels/train/{example['name']}.*"))) as mask:
+            np.testing.assert_array_equal(example["label"] == 1, np.asarray(mask) > 0)
+        assert set(np.unique(example["label"])) == {0, 1}
+
+
+def test_a_mask_is_turned_as_its_image_is(root, add, open_root, indices):
+    """Both are stored on their side, with the flag that says so."""
+    add("train/a")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter to the right
+    image = Image.fromarray(np.arange(600).reshape(20, 30).astype(np.uint8))
+    image.save(root / "images/train/a.jpg", exif=exif, quality=100)
+    stored = Image.fromarray(indices)
+    stored.save(root / "labels/train/a.png", exif=exif)
+    example = open_root().source("train")[0]
+    assert example["image"].shape == (30, 20, 3)
+    np.testing.assert_array_equal(example["label"], np.rot90(indices, -1))
+
+
 def test_a_test_split_without_masks_is_left_out(root, add, open_root, write_photo):
     add("train/a")
     write_photo(root / "images/test/b.jpg")
@@ -291,6 +357,16 @@ def test_class_out_of_range_is_found_before_anything_is_written(root, add, refus
         ('{"classes": ["a", "b", "a"]}', "meta.json: names 'a' twice"),
         ('{"classes": ["a", "b"], "ignore": 1}', '"ignore" is 1; use a number in 2..'),
         ('{"classes": ["a"], "ignore": "x"}', "\"ignore\" is 'x'"),
+        (
+            '{"classes": ["a", "b"], "values": [4, 4]}',
+            '"values" is [4, 4]; write',
+        ),
+        ('{"classes": ["a", "b"], "values": [0]}', '"values" is [0]; write the 2'),
+        ('{"classes": ["a"], "values": 7}', '"values" is 7; write the 1'),
+        (
+            '{"classes": ["a", "b"], "values": [0, 9], "ignore": 9}',
+            '"ignore" is 9; use a number in 1..255, which no class has',
+        ),
         ('{"classes": ["a"], "palette": [[0, 0]]}', '"palette" must hold 1 RGB'),
         ('{"classes": ["a"], "palette": [[0, 0, 256]]}', '"palette" must hold 1 RGB'),
         ('{"classes": ["a"], "palette": [[0, 0], 1]}', '"palette" must hold 1 RGB'),
