@@ -1,5 +1,6 @@
 """The devices that work together, and how arrays lie on them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,9 @@ def make_mesh(
     """Devices along `data` and `space`; by default all of all processes.
 
     Raises:
-        UserError: `space` does not divide the devices of a process.
+        UserError: `space` does not divide the devices of a process, or there is none.
     """
-    devices = jax.devices() if devices is None else devices
+    devices = found_devices() if devices is None else devices
     held = np.unique([device.process_index for device in devices], return_counts=True)
     local = int(np.gcd.reduce(held[1]))
     if local % space:
@@ -68,6 +69,18 @@ def make_mesh(
         images=NamedSharding(mesh, PartitionSpec("data")),
         everywhere=NamedSharding(mesh, PartitionSpec()),
     )
+
+
+def found_devices() -> list[jax.Device]:
+    """All devices of all processes; a UserError where jax finds none."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # as its versions have it
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        raise UserError(
+            f"JAX_PLATFORMS={platforms}: jax finds no such device; unset it, or "
+            "install jax's plugin for it, such as jax[cuda13]"
+        ) from error
 
 
 def check_batch_size(

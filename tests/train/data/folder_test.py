@@ -382,6 +382,13 @@ def test_wrong_descriptions_of_the_classes(root, add, refused, meta, expected):
     assert str(root) in message
 
 
+def test_a_single_class(root, add, refused):
+    """Its loss would be zero, and every mask right."""
+    add("train/a")
+    (root / "classes.txt").write_text("cell\n")
+    assert f"{root}: has one class alone, 'cell', and nothing to" in refused()
+
+
 def test_too_many_classes(root, add, refused):
     add("train/a")
     (root / "classes.txt").write_text("\n".join(map(str, range(256))))

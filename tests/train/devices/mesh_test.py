@@ -15,6 +15,17 @@ def test_the_mesh_holds_every_device():
     assert mesh.devices.size == 8
 
 
+@pytest.mark.parametrize("error", [RuntimeError, AssertionError])
+def test_a_platform_that_is_not_there(monkeypatch, error):
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(UserError, match="^JAX_PLATFORMS=cuda: jax finds no such"):
+        make_mesh()
+
+
 def test_each_device_gets_consecutive_rows():
     mesh = make_mesh()
     rows = np.arange(16 * 3).reshape(16, 3)
