@@ -42,8 +42,8 @@ def open_folder(root: str | None) -> Contents:
     classes = read_classes(home)
     if len(classes.names) == 1:
         raise UserError(
-            f"{home}: has one class alone, '{classes.names[0]}', and nothing to tell it "
-            "from; name what is around it as another, such as 'background'"
+            f"{home}: has one class alone, '{classes.names[0]}', and nothing to tell "
+            "it from; name what is around it as another, such as 'background'"
         )
     splits = _folder_splits(home) | _list_splits(home)
     if not splits:

@@ -22,7 +22,7 @@ def test_a_platform_that_is_not_there(monkeypatch, error):
 
     monkeypatch.setattr(jax, "devices", devices)
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    with pytest.raises(UserError, match="^JAX_PLATFORMS=cuda: jax finds no such"):
+    with pytest.raises(UserError, match=r"^JAX_PLATFORMS=cuda: jax finds no such"):
         make_mesh()
 
 
