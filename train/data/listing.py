@@ -23,31 +23,40 @@ class StemIndex:
 
     def __init__(self, suffixes: Sequence[str]) -> None:
         self._suffixes = suffixes
-        self._folders: dict[Path, dict[str, Path]] = {}
+        self._folders: dict[Path, dict[str, list[Path]]] = {}
 
     def stems(self, folder: Path) -> dict[str, Path]:
         """The folder's files by stem, sorted; empty where there is no such folder."""
-        if folder not in self._folders:
-            self._folders[folder] = self._read(folder)
-        return self._folders[folder]
+        return {stem: _only(paths) for stem, paths in self._files(folder).items()}
 
     def find(self, folder: Path, name: str) -> Path | None:
-        """The file with the stem `name`, which may hold subfolders."""
+        """The file of a name, which may hold subfolders, with its suffix or without."""
         target = folder / name
         # not target.stem: a name such as "frame.001" has no suffix to strip
-        return self.stems(target.parent).get(target.name)
+        if paths := self._files(target.parent).get(target.name):
+            return _only(paths)
+        paths = self._files(target.parent).get(target.stem, [])
+        return next((path for path in paths if path.name == target.name), None)
 
-    def _read(self, folder: Path) -> dict[str, Path]:
-        found: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.name.startswith(".") or path.suffix.lower() not in self._suffixes:
-                continue
-            if other := found.get(path.stem):
-                raise UserError(
-                    f"{path}: has the same stem as {other.name}; rename or remove one"
-                )
-            found[path.stem] = path
-        return found
+    def _files(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._folders:
+            found: dict[str, list[Path]] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+                suffix = path.suffix.lower()
+                if not path.name.startswith(".") and suffix in self._suffixes:
+                    found.setdefault(path.stem, []).append(path)
+            self._folders[folder] = found
+        return self._folders[folder]
+
+
+def _only(paths: Sequence[Path]) -> Path:
+    """The one file of a stem."""
+    if len(paths) > 1:
+        raise UserError(
+            f"{paths[1]}: has the same stem as {paths[0].name}; rename or remove one, "
+            "or write the names with their suffix in a list"
+        )
+    return paths[0]
 
 
 class Finder:
@@ -70,7 +79,8 @@ class Finder:
 
     def has_mask(self, name: str) -> bool:
         """Whether there is a mask of that name."""
-        return any(self.masks.find(masks, name) for _, masks in self.folders)
+        stem = bare(name)
+        return any(self.masks.find(masks, stem) for _, masks in self.folders)
 
     def pairs(self, path: Path) -> list[Pair]:
         """The files of each name in a list file."""
@@ -80,7 +90,7 @@ class Finder:
         """The two files of `name`.
 
         Args:
-          name: the common stem.
+          name: the common stem, or the name of the image file.
           place: where the name was found, for the message.
 
         Raises:
@@ -90,10 +100,11 @@ class Finder:
             image = self.images.find(image_folder, name)
             if image is None:
                 continue
-            mask = self.masks.find(mask_folder, name)
+            stem = name if image.name != Path(name).name else bare(name)
+            mask = self.masks.find(mask_folder, stem)
             if mask is None:
                 raise UserError(_missing(place, name, "mask", [mask_folder]))
-            return Pair(name, image, mask)
+            return Pair(stem, image, mask)
         image_folders = [folder for folder, _ in self.folders if folder.is_dir()]
         fallback = [self.folders[0][0]]
         raise UserError(_missing(place, name, "image", image_folders or fallback))
@@ -102,15 +113,24 @@ class Finder:
 def _missing(place: str, name: str, kind: str, folders: Sequence[Path]) -> str:
     where = " or ".join(map(str, folders))
     mend = "add the file or take the name out of the split"
-    if Path(name).suffix.lower() in images.SUFFIXES:
-        mend = "write names without their suffix"
     return f"{place}: '{name}' has no {kind} in {where}; {mend}"
+
+
+def bare(name: str) -> str:
+    """A name without the suffix of an image.
+
+    Example:
+        >>> bare("bonn/frame.001"), bare("bonn/frame.001.png")
+        ('bonn/frame.001', 'bonn/frame.001')
+    """
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in images.SUFFIXES else name
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:
     """The names in a list file, one per line, each with its place "file:line".
 
-    Blank lines and surrounding spaces do not count.
+    Blank lines, comments behind # and surrounding spaces do not count.
 
     Raises:
       UserError: the file is not text, holds no name, or holds one twice.
@@ -118,7 +138,7 @@ def read_list(path: Path) -> list[tuple[str, str]]:
     first: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name = line.strip()
-        if not name:
+        if not name or name.startswith("#"):
             continue
         if name in first:
             raise UserError(

@@ -287,10 +287,61 @@ def test_listed_name_without_mask(root, add, refused):
     assert f"{root}/train.txt:1: 'a' has no mask in {root}/labels;" in refused()
 
 
-def test_listed_file_name(root, add, refused):
+@pytest.mark.parametrize(
+    "listed", ["a.jpg", "images/a.jpg", "./images/a", "images\\a.jpg", "# all\na"]
+)
+def test_a_list_may_name_the_files(root, add, open_root, listed):
     add("a")
-    (root / "train.txt").write_text("a.jpg\n")
-    assert "write names without their suffix" in refused()
+    (root / "train.txt").write_text(f"{listed}\n")
+    assert names(open_root(), "train") == ["a"]
+
+
+def test_a_listed_file_of_another_suffix_is_missing(root, add, refused):
+    add("a")
+    (root / "train.txt").write_text("a.png\n")
+    assert f"{root}/train.txt:1: 'a.png' has no image in {root}/images" in refused()
+
+
+def test_a_list_tells_images_of_one_stem_apart(root, add, open_root):
+    """Without the suffix it is refused, and only where it is asked for."""
+    add("a")
+    add("a", suffix=".png", seed=1)
+    add("b")
+    (root / "train.txt").write_text("a.png\n")
+    (root / "val.txt").write_text("b\n")
+    example = open_root().source("train")[0]
+    assert example["name"] == "a"
+    with Image.open(root / "images/a.png") as image:
+        np.testing.assert_array_equal(example["image"], np.asarray(image))
+    (root / "train.txt").write_text("a\n")
+    with pytest.raises(UserError, match=r"a\.png: has the same stem as a\.jpg; "):
+        open_root()
+
+
+@pytest.mark.parametrize("masks", ["labels", "masks", "annotations", "gt"])
+@pytest.mark.parametrize(("train", "val"), [("train", "val"), ("Train", "valid")])
+@pytest.mark.parametrize("inside", [True, False], ids=["train/images", "images/train"])
+def test_folders_by_the_names_that_people_give(
+    root, open_root, write_photo, write_mask, indices, masks, train, val, inside
+):
+    for split in (train, val):
+        for kind, write, what in (
+            ("images", write_photo, ()),
+            (masks, write_mask, (indices,)),
+        ):
+            folder = f"{split}/{kind}" if inside else f"{kind}/{split}"
+            suffix = "jpg" if kind == "images" else "png"
+            write(root / folder / f"{split}1.{suffix}", *what)
+    dataset = open_root()
+    assert names(dataset, "train") == [f"{train}1"]
+    assert names(dataset, "val") == [f"{val}1"]
+    np.testing.assert_array_equal(dataset.source("val")[0]["label"], indices)
+
+
+def test_two_folders_of_one_split(root, add, refused):
+    add("val/a")
+    add("valid/b")
+    assert f"{root}/images/valid: there is another 'val'; remove one" in refused()
 
 
 def test_image_without_mask_in_a_split_folder(root, add, refused):
