@@ -16,6 +16,12 @@ def enable_x64() -> AbstractContextManager:
     return jax.experimental.enable_x64()
 
 
+def skip_split_products() -> None:
+    """Skip where a product over split axes, such as a layer's gradient, is an error."""
+    if JAXLIB < (0, 8):
+        pytest.skip("jax 0.7 has no gradients of flax's layers on explicit axes")
+
+
 def skip_mixed_products() -> None:
     """Skip where CPUs cannot sum products of bfloat16 in float32."""
     if JAXLIB < (0, 8) and jax.default_backend() == "cpu":

@@ -28,10 +28,12 @@ def test_a_prediction_passes_over_what_is_no_image(refused, workdir, folder, tmp
 
 
 def test_a_prediction_of_nothing(refused_at_once, workdir, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
     message = refused_at_once(
-        "predict", tmp_path, f"--output={tmp_path / 'out'}", f"--workdir={workdir}"
+        "predict", empty, f"--output={tmp_path / 'out'}", f"--workdir={workdir}"
     )
-    assert message.startswith(f"{tmp_path}: holds no image")
+    assert message.startswith(f"{empty}: holds no image")
 
 
 def test_a_prediction_that_cannot_be_written(
