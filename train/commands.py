@@ -24,6 +24,8 @@ DEFAULT = str(Path(__file__).parents[1] / "configs/default.py")
 
 def run_train(config: str, workdir: str, overrides: Sequence[str]) -> None:
     """Train, or go on with a training."""
+    if "axes" in load_config(config):
+        raise UserError(f"--config={config} is of an ablation: main.py ablate runs it")
     train(load_config(config, overrides), workdir)
 
 

@@ -224,6 +224,14 @@ def test_a_training_from_nothing_says_so(refused_at_once, config_file, tmp_path)
     assert message.startswith("config.model.pretrained is not set; give a file")
 
 
+def test_the_config_of_an_ablation(refused_at_once, tmp_path):
+    path = "configs/ablations/bases.py"
+    message = refused_at_once(
+        "train", f"--config={path}", f"--workdir={tmp_path}", "--config.num_steps=3"
+    )
+    assert message == f"--config={path} is of an ablation: main.py ablate runs it"
+
+
 @pytest.mark.parametrize("option", ["--workdir", "--output"])
 def test_an_empty_path_is_refused(capsys, option):
     """It would be the current folder."""
