@@ -153,6 +153,7 @@ def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
     if folder.exists():
         return folder
     log.info("preparing data set %s, once, in %s", name, folder)
+    _mention_older(folder)
     try:
         _write(builder)
     except Exception as error:
@@ -166,6 +167,24 @@ def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
             ) from error
         raise
     return folder
+
+
+def _mention_older(folder: Path) -> None:
+    """Say which records of other states of the files lie beside those to be written.
+
+    They stay: another training may read them.
+    """
+    beside = folder.parent.parent
+    older = [path for path in beside.glob("*/*") if path.is_dir()]
+    if not older:
+        return
+    size = sum(file.stat().st_size for path in older for file in path.rglob("*"))
+    log.info(
+        "%d older copies of it take %.2f GB in %s; delete those that nothing reads",
+        len(older),
+        size / 1e9,
+        beside,
+    )
 
 
 def _write(builder: SegmentationBuilder) -> None:

@@ -241,6 +241,24 @@ def test_a_test_split_with_masks_is_there(add, open_root):
     assert names(open_root(), "test") == ["b"]
 
 
+def test_older_records_and_torn_ones_are_mentioned(root, add, open_root, caplog):
+    caplog.set_level("INFO", "ema_jax")
+    add("train/a")
+    folder = Path(open_root().folder)
+    assert not any("older copies" in text for text in caplog.messages)
+    torn = folder.parent / "incomplete.ABC_1.0.0"
+    torn.mkdir()
+    (torn / "part").write_bytes(bytes(20_000_000))
+    add("train/b")
+    open_root()
+    open_root()
+    [told] = [text for text in caplog.messages if "older copies" in text]
+    assert told == (
+        f"2 older copies of it take 0.02 GB in {folder.parent.parent}; "
+        "delete those that nothing reads"
+    )
+
+
 def test_changed_files_are_read_again(root, add, open_root, write_mask, indices):
     add("train/a")
     first = open_root()
