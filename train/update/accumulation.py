@@ -24,7 +24,8 @@ def value_and_mean_gradient(
 
     One piece after the other, so that the memory is that of one. Each piece has its own
     batch statistics and moves the running ones and μ⁰, as a batch of its size would;
-    the confusion matrix is that of all. Every device splits its own images.
+    the mean of the loss, but for hard pixels, and the confusion matrix are those of
+    all. Every device splits its own images.
     """
     value_and_grad = jax.value_and_grad(objective, has_aux=True)
     if pieces == 1:
@@ -32,7 +33,7 @@ def value_and_mean_gradient(
 
     def add(carry: tuple, piece: tuple) -> tuple[tuple, Array]:
         total_loss, total, stats = carry
-        (loss, seen), gradients = value_and_grad(params, stats, *piece)
+        (loss, seen), gradients = value_and_grad(params, stats, *piece, batch["label"])
         total = jax.tree.map(jnp.add, total, gradients)
         return (total_loss + loss, total, seen.batch_stats), seen.confusion
 

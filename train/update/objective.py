@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from ema_jax.preprocessing import IMAGENET
 from train.devices.mesh import DeviceMesh
 from train.evaluation.metrics import confusion_matrix
-from train.update.losses import PixelMean, segmentation_loss
+from train.update.losses import segmentation_loss
 
 
 class Seen(NamedTuple):
@@ -23,8 +23,9 @@ class Seen(NamedTuple):
     confusion: Array
 
 
-Objective = Callable[[Any, Any, dict[str, Array], Array], tuple[Array, Seen]]
-"""(params, batch_stats, batch, dropout key) -> (loss, what was seen)."""
+Objective = Callable[..., tuple[Array, Seen]]
+"""(params, batch_stats, batch, dropout key, labels of the whole batch, if this is but a
+piece of it) -> (loss, what was seen)."""
 
 
 def make_objective(
@@ -32,11 +33,9 @@ def make_objective(
     mesh: DeviceMesh,
     *,
     auxiliary_weight: float = 0.4,
-    pixel_mean: PixelMean = "all",
-    ohem_threshold: float | None = None,
-    ohem_min_kept: int = 0,
     crop_rows: int | None = None,
     norm_groups: int = 1,
+    **loss: Any,
 ) -> Objective:
     """The loss of `model` on {"image", "label", "mask"}, split over the mesh.
 
@@ -47,17 +46,21 @@ def make_objective(
         model: a network.
         mesh: of the batch.
         auxiliary_weight: see above.
-        pixel_mean, ohem_threshold, ohem_min_kept: see `segmentation_loss`.
         crop_rows: so many rows of the images are the crop, the others only fill up
             the devices; None: all.
         norm_groups: groups of images of which each has its own batch statistics; see
             `forward`.
+        **loss: options of `segmentation_loss`.
     """
     auxiliary = getattr(model, "auxiliary_head", None) is not None
     auxiliary = auxiliary and auxiliary_weight > 0
 
     def objective(
-        params: Any, batch_stats: Any, batch: dict[str, Array], key: Array
+        params: Any,
+        batch_stats: Any,
+        batch: dict[str, Array],
+        key: Array,
+        whole: Array | None = None,
     ) -> tuple[Array, Seen]:
         images = IMAGENET.normalize(batch["image"], batch["mask"])
         canvas = None if crop_rows is None else _canvas(images, crop_rows)
@@ -67,17 +70,12 @@ def make_objective(
         )
         losses = [
             segmentation_loss(
-                logits,
-                batch["label"],
-                canvas=canvas,
-                pixel_mean=pixel_mean,
-                ohem_threshold=ohem_threshold,
-                ohem_min_kept=ohem_min_kept,
+                logits, batch["label"], whole=whole, canvas=canvas, **loss
             )
             for logits in outputs
         ]
-        loss = losses[0] + auxiliary_weight * sum(losses[1:])
-        return loss, Seen(batch_stats, _confusion(outputs[0], batch["label"], mesh))
+        total = losses[0] + auxiliary_weight * sum(losses[1:])
+        return total, Seen(batch_stats, _confusion(outputs[0], batch["label"], mesh))
 
     return objective
 

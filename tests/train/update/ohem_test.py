@@ -8,7 +8,8 @@ import optax
 import pytest
 
 from train.devices.mesh import make_mesh, to_devices
-from train.update.losses import hard_pixels, kth_largest, segmentation_loss
+from train.update.losses import segmentation_loss
+from train.update.ohem import hard_pixels, kth_largest
 from train.update.state import init_state
 from train.update.step import make_train_step
 
