@@ -12,6 +12,7 @@ from train.commands import (
     run_ablate,
     run_aot,
     run_convert,
+    run_data,
     run_evaluate,
     run_predict,
     run_profile,
@@ -59,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     ablate.add_argument(
         "--jobs", type=int, default=1, help="trainings at a time, on a CPU (default 1)"
     )
+
+    data = add("data", "look at the data before training on them", OVERRIDES)
+    data.add_argument("--config", required=True, help="such as configs/folder.py")
+    add_path(data, "--output", help="folder for pictures of the splits")
 
     evaluate = add("evaluate", "print the scores of a trained network", OVERRIDES)
     evaluate.add_argument("--split", help="another split than the config's")
@@ -188,6 +193,8 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         return run_train(options.config, options.workdir, overrides)
     if options.command == "ablate":
         return run_ablate(options.config, options.workdir, overrides, options.jobs)
+    if options.command == "data":
+        return run_data(options.config, overrides, options.output)
     if options.command == "aot":
         return run_aot(options, overrides)
     if options.command in ("convert", "profile") and overrides:

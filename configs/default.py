@@ -20,6 +20,7 @@ def get_config(model_name: str = "emanet_r101") -> ConfigDict:
     config.batch_size = 16
     config.model = model(model_name)
     config.data = data()
+    config.loss = loss()
     config.optimizer = optimizer()
     config.mesh = mesh()
     config.evaluation = evaluation()
@@ -130,6 +131,29 @@ def data() -> ConfigDict:
     # next one stands for it, in evaluation nothing; more than so many stop too.
     config.corrupt = "stop"
     config.max_corrupt = 10
+    # What to do where the data look as if a training were in vain, such as a class that
+    # no mask holds, or one image in both splits: "stop", or "warn" and go on.
+    config.suspicious = "stop"
+    return config
+
+
+def loss() -> ConfigDict:
+    """What is minimised: a weighted sum of losses."""
+    config = ConfigDict()
+    # The weight of each. Of pixels: cross-entropy, and focal loss. Of the regions that
+    # the classes of an image are: Dice, and Lovász-softmax.
+    config.cross_entropy = 1.0
+    config.focal = 0.0
+    config.dice = 0.0
+    config.lovasz = 0.0
+    # Weight of each class in the losses of pixels: numbers, one for each class;
+    # "balanced", the median of the frequencies over that of the class, "balanced_log",
+    # 1 / ln(1.02 + share); None: 1.
+    config.class_weights = placeholder(object)
+    # Share of cross-entropy that is over all classes, as if any could be right.
+    config.label_smoothing = 0.0
+    # Exponent of focal loss: the higher, the less do easy pixels count.
+    config.gamma = 2.0
     return config
 
 

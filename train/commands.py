@@ -8,10 +8,12 @@ import jax
 from etils import epath
 
 from train.configuration.config import load_config
+from train.configuration.limits import check_limits
 from train.data import open_dataset
 from train.devices.mesh import make_mesh
 from train.evaluation.metrics import table
 from train.evaluation.predict import predict
+from train.inspection.look import look
 from train.model.convert import backbone_of, save_weights
 from train.model.pretrained import read_model
 from train.training.loop import train
@@ -70,6 +72,15 @@ def run_predict(
     print(f"masks are in {output}")
     if problems:
         raise UserError("; ".join(problems))
+
+
+def run_data(config: str, overrides: Sequence[str], output: str | None) -> None:
+    """Print what the data of a config hold, and what is suspicious in them."""
+    loaded = load_config(config, overrides)
+    check_limits(loaded)
+    data = loaded.data
+    dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
+    print(look(dataset, data.train_split, data.val_split, output))
 
 
 def run_convert(source: str, output: str, config: str | None, backbone: bool) -> None:

@@ -21,7 +21,7 @@ from tests.quick import kept_programs
 from train import commands
 from train.configuration.config import field_names
 
-LOG = ("preparing data set", "resuming")
+LOG = ("preparing data set", "resuming", "train: ", "val: ", "note: ")
 """What may be said before an error."""
 
 

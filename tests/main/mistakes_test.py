@@ -181,6 +181,7 @@ def test_a_workdir_of_another_training(train_refused, workdir, override, wanted)
 
 def test_a_workdir_of_other_classes(train_refused, workdir, data):
     (data / "classes.txt").write_text("dark\nbright\nblue\n")
+    Image.fromarray(np.full((40, 56), 2, np.uint8)).save(data / "labels/p0.png")
     message = train_refused(f"data.root={data}")
     assert message.startswith(f"--workdir={workdir} holds a network of 2 classes, but")
 
@@ -197,6 +198,22 @@ def test_a_workdir_of_classes_by_other_names(train_refused, data, names, said):
     """The weights would go on under them."""
     (data / "classes.txt").write_text(names)
     assert said in train_refused(f"data.root={data}")
+
+
+@pytest.mark.parametrize("changed", ["mask", "image", "list"])
+def test_a_workdir_of_other_data(train_refused, workdir, data, changed):
+    if changed == "mask":
+        Image.fromarray(np.ones((40, 56), np.uint8)).save(data / "labels/p0.png")
+    elif changed == "image":
+        Image.fromarray(np.ones((40, 56), np.uint8)).save(data / "images/p0.png")
+    else:
+        (data / "train.txt").write_text("p0\np1\np2\n")
+    message = train_refused(f"data.root={data}")
+    assert message == (
+        f"'train' of folder is not what --workdir={workdir} was trained on: images or "
+        "masks were added, taken away or changed; choose another workdir, or go on "
+        "with --config.data.suspicious=warn"
+    )
 
 
 @pytest.mark.parametrize("below", ["", "run", "a/b"])

@@ -93,7 +93,7 @@ def test_a_training_that_does_not_fit(refused, config_file, copied, monkeypatch)
 def test_a_damaged_record(refused, folder, config_file, copied, tmp_path, capsys):
     """Bytes of one training record are lost: it stops the training, or is skipped."""
     records = shutil.copytree(folder / "records", tmp_path / "records")
-    [path] = records.rglob("*train*")
+    [path] = records.rglob("*-train.*")
     data = bytearray(path.read_bytes())
     data[10_000:10_100] = bytes(100)  # of about 8 000 for each of four
     path.write_bytes(data)

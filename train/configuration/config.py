@@ -217,13 +217,14 @@ def _is_optional(holder: ConfigDict, field: str) -> bool:
 def parse(text: str, kind: type, *, optional: bool = False) -> Any:
     """Read `text` as a value of type `kind`; "none" clears an optional field.
 
-    A field that a checkpoint keeps as None has lost its type: it takes any.
+    A field of several types takes any, as one that a checkpoint keeps as None, which
+    has lost its type.
     """
     if optional and text.lower() == "none":
         return None
     if kind is str:
         return text
-    if kind is NoneType:
+    if kind in (NoneType, object):
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):

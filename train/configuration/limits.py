@@ -18,6 +18,15 @@ def _is_crop_size(value: Any) -> bool:
     return len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value)
 
 
+WEIGHTS = "'balanced', 'balanced_log', or a number for each class, such as (1, 2.5)"
+
+
+def _is_weights(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in ("balanced", "balanced_log")
+    return len(value) > 0 and all(0 <= weight < math.inf for weight in value)
+
+
 COUNT: Limit = (lambda value: value >= 1, "1 or more")
 WHOLE: Limit = (lambda value: value >= 0, "0 or more")
 SIZE: Limit = (lambda value: 0 <= value < math.inf, "finite and not negative")
@@ -28,6 +37,7 @@ SCALES: Limit = (
     lambda value: len(value) > 0 and all(0 < factor < math.inf for factor in value),
     "one or more positive numbers, such as (0.5, 1.0)",
 )
+STOP_OR_WARN: Limit = (lambda value: value in ("stop", "warn"), "'stop' or 'warn'")
 STOP_OR_SKIP: Limit = (lambda value: value in ("stop", "skip"), "'stop' or 'skip'")
 
 
@@ -61,6 +71,14 @@ LIMITS: dict[str, Limit] = {
     "data.prefetch": WHOLE,
     "data.corrupt": STOP_OR_SKIP,
     "data.max_corrupt": WHOLE,
+    "data.suspicious": STOP_OR_WARN,
+    "loss.cross_entropy": SIZE,
+    "loss.focal": SIZE,
+    "loss.dice": SIZE,
+    "loss.lovasz": SIZE,
+    "loss.class_weights": optional((_is_weights, WEIGHTS)),
+    "loss.label_smoothing": SHARE,
+    "loss.gamma": SIZE,
     "optimizer.learning_rate": SIZE,
     "optimizer.power": SIZE,
     "optimizer.hold_steps": COUNT,

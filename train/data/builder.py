@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from train.data.access import IGNORE_LABEL
 from train.data.images import decode_image
@@ -186,7 +187,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(name) for name in splits}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for example in self._contents.splits[split]():
+        examples = self._contents.splits[split]()
+        for example in tqdm(examples, f"preparing {split}", unit="image", disable=None):
             record = example._asdict()
             record["size"] = np.asarray(example.size, np.int32)
             yield example.name, record

@@ -93,9 +93,12 @@ class Dataset:
 
     def sizes(self, split: str) -> NDArray[np.int32]:
         """Heights and widths (n, 2) in the order of `source`; decodes no image."""
+        return np.array([record["size"] for record in self.records(split)], np.int32)
+
+    def records(self, split: str) -> Any:
+        """The records of a split in that order, images and labels still encoded."""
         self._check(split)
-        records = _records(_read_builder(self.folder), split)
-        return np.array([record["size"] for record in records], np.int32)
+        return _records(_read_builder(self.folder), split)
 
     def _check(self, split: str) -> None:
         splits = _read_builder(self.folder).info.splits

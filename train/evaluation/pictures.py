@@ -1,12 +1,15 @@
 """Index masks as pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ema_jax.canvas import place
 from train.data.access import IGNORE_LABEL
+from train.user.folders import not_written
 
 IGNORE_COLOR = (224, 224, 192)  # the border of PASCAL VOC's masks
 GAP = 4
@@ -49,3 +52,12 @@ def bases_panel(image: np.ndarray, maps: np.ndarray) -> np.ndarray:
         colors = [cv2.applyColorMap(picture, cv2.COLORMAP_VIRIDIS) for picture in grey]
         lines.append([cv2.cvtColor(color, cv2.COLOR_BGR2RGB) for color in colors])
     return panel([line + [WHITE] * (len(maps) - len(line)) for line in lines])
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a PNG, and the folders above it; a UserError where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    except OSError as error:
+        raise not_written("output", path, error) from error

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from ema_jax import Predictor, Segmenter
 from ema_jax.networks import em_unit
 from train.data.images import SUFFIXES, decode_image, image_files
-from train.evaluation.pictures import bases_panel, overlay
+from train.evaluation.pictures import bases_panel, overlay, write_picture
 from train.user.errors import UserError
-from train.user.folders import not_written, writable_folder
+from train.user.folders import writable_folder
 
 TELLING = 6
 """Bases of a picture, where none are named."""
@@ -196,12 +195,3 @@ def find_bases(bases: str, model: Segmenter) -> Callable[[np.ndarray], Sequence[
 def most_telling(maps: np.ndarray) -> list[int]:
     """The bases of responsibilities (T, h, w, K) that vary most over the image."""
     return np.argsort(-np.var(maps[-1], axis=(0, 1)))[:TELLING].tolist()
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a PNG, and the folders above it; a UserError where that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
-    except OSError as error:
-        raise not_written("output", path, error) from error

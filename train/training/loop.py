@@ -33,8 +33,10 @@ from train.devices.partition import (
 from train.devices.preemption import Preemption
 from train.evaluation.metrics import Scores, table
 from train.evaluation.validation import Validation
+from train.inspection.look import check
 from train.training.divergence import Divergence
 from train.training.report import Report
+from train.update.class_weights import class_weights
 from train.update.optimizer import make_schedule
 from train.update.state import TrainState
 from train.update.step import StepMetrics, configured_step
@@ -90,6 +92,16 @@ class Training:
         model, optimizer = build(config, self.dataset.num_classes)
         check_pooling(config, model)
         check_evaluation(config.evaluation, model, mesh)
+        statistics = check(
+            self.dataset,
+            config.data.train_split,
+            config.data.val_split,
+            suspicious=config.data.suspicious,
+        )
+        self.content = statistics.digest
+        weights = class_weights(
+            config.loss.class_weights, statistics.pixels, statistics.extent
+        )
         self.canvas = crop_canvas(config, model, mesh)
         self.validation = Validation(val_split, model, mesh, config.evaluation)
         self.checkpoints = Checkpoints(
@@ -99,9 +111,17 @@ class Training:
         )
         stack.callback(self.checkpoints.close)
         self.state, self.first_batch = init_or_restore(
-            self.checkpoints, config, self.classes, model, optimizer, mesh
+            self.checkpoints,
+            config,
+            self.classes,
+            model,
+            optimizer,
+            mesh,
+            self.content,
         )
-        self.train_step = configured_step(config, model, optimizer, mesh, self.state)
+        self.train_step = configured_step(
+            config, model, optimizer, mesh, self.state, weights
+        )
         self.schedule = make_schedule(config.optimizer, config.num_steps)
         self.report = Report(
             workdir, int(self.state.step), config.num_steps, config.batch_size
@@ -202,7 +222,8 @@ class Training:
         self.divergence.check_state(state)
         self.report.flush()
         mean_iou = None if result is None else result.mean_iou
-        self.checkpoints.save(state, self.config, self.classes.to_json(), mean_iou)
+        described = self.classes.to_json() | {"content": self.content}
+        self.checkpoints.save(state, self.config, described, mean_iou)
 
     def summary(self, state: TrainState, result: Scores | None) -> str:
         """The table of scores of the final state, and where everything is."""

@@ -44,7 +44,7 @@ class Options(NamedTuple):
 
 
 def cross_entropy(pixels: Pixels, options: Options) -> Array:
-    """`Σ w_y · -log p_y`, with label smoothing ε `Σ_c w_c (ε/C + [c=y](1-ε)) · -log p_c`.
+    """`Σ w_y · -log p_y`; smoothed by ε, `Σ_c w_c (ε/C + [c=y] (1-ε)) · -log p_c`.
 
     As `torch.nn.functional.cross_entropy` with `weight` and `label_smoothing`.
     """

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 
 from train.devices.mesh import DeviceMesh
 from train.update.accumulation import value_and_mean_gradient
+from train.update.class_weights import Weights
+from train.update.losses import LOSSES
 from train.update.objective import Objective, make_objective
 from train.update.state import TrainState, all_finite
 
@@ -98,8 +100,10 @@ def configured_step(
     optimizer: optax.GradientTransformation,
     mesh: DeviceMesh,
     state: TrainState,
+    class_weights: Weights | None = None,
 ) -> TrainStep:
     """The training step of a config, for states that are placed as this one."""
+    loss = config.loss
     return make_train_step(
         model,
         optimizer,
@@ -109,6 +113,10 @@ def configured_step(
         seed=config.seed,
         placed=jax.tree.map(lambda leaf: leaf.sharding, state),
         auxiliary_weight=config.optimizer.auxiliary_weight,
+        terms={n: getattr(loss, n) for n in LOSSES if getattr(loss, n) > 0},
+        class_weights=class_weights,
+        label_smoothing=loss.label_smoothing,
+        gamma=loss.gamma,
         pixel_mean=config.optimizer.pixel_mean,
         ohem_threshold=config.optimizer.ohem_threshold,
         ohem_min_kept=config.optimizer.ohem_min_kept // config.optimizer.accumulation,

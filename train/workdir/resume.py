@@ -33,10 +33,16 @@ def init_or_restore(
     model: Segmenter,
     optimizer: optax.GradientTransformation,
     mesh: DeviceMesh,
+    content: str | None = None,
 ) -> tuple[TrainState, int]:
     """The state to go on from, and the next batch to train on.
 
     That is the newest checkpoint which can be read; damaged ones are set aside.
+
+    Args:
+        checkpoints, config, model, optimizer, mesh: of the training.
+        classes: of its data.
+        content: changes with the images and masks that it trains on; None: unknown.
 
     Raises:
         UserError: the checkpoint was made with another model, set or class count, or
@@ -56,7 +62,7 @@ def init_or_restore(
     damaged: list[DamagedCheckpointError] = []
     for step in reversed(steps):
         try:
-            check_fits(checkpoints, step, config, classes)
+            check_fits(checkpoints, step, config, classes, content)
             restored = checkpoints.restore(step, like)
         except DamagedCheckpointError as error:
             damaged.append(error)
@@ -96,7 +102,11 @@ def start_from(
 
 
 def check_fits(
-    checkpoints: Checkpoints, step: int, config: ConfigDict, classes: Classes
+    checkpoints: Checkpoints,
+    step: int,
+    config: ConfigDict,
+    classes: Classes,
+    content: str | None,
 ) -> None:
     """Raise a UserError if a checkpoint is of another training."""
     saved_config, saved_classes = checkpoints.describe(step)
@@ -114,6 +124,18 @@ def check_fits(
                 f"is {old!r}, but that of {config.data.name} is {new!r}; choose "
                 "another workdir, or restore the names in their order"
             )
+    if content is not None and saved_classes.get("content", content) != content:
+        changed = (
+            f"{config.data.train_split!r} of {config.data.name} is not what "
+            f"--workdir={checkpoints.workdir} was trained on: images or masks were "
+            "added, taken away or changed"
+        )
+        if config.data.suspicious == "stop":
+            raise UserError(
+                f"{changed}; choose another workdir, or go on with "
+                "--config.data.suspicious=warn"
+            )
+        log.warning("%s; it goes on with what is there now", changed)
 
 
 def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
