@@ -21,7 +21,7 @@ from ema_jax import Segmenter
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
 from ema_jax.preprocessing import IMAGENET
-from train.data import Dataset, open_dataset
+from train.data import Dataset, data_options, open_dataset
 from train.user.errors import UserError
 from train.workdir.restore import Trained, load_trained
 
@@ -72,7 +72,7 @@ def main() -> None:
     for workdir in options.workdirs:
         trained = load_trained(workdir, "last", overrides)
         data = trained.config.data
-        dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
+        dataset = open_dataset(data.name, **data_options(data))
         try:
             plain = without_context(trained.model)
         except UserError as error:

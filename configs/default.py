@@ -116,6 +116,18 @@ def data() -> ConfigDict:
     # Where prepared records and downloads go; None: the default of
     # tensorflow-datasets.
     config.data_dir = placeholder(str)
+    # Pairs of a class and the one to which it is joined, or "ignore": (("car",
+    # "vehicle"), ("bus", "vehicle"), ("sky", "ignore")).
+    config.label_map = ()
+    # Of "folder" alone: the name of an image's mask, such as "{}_mask.png"; the share
+    # of the images that is taken for validation where nothing says which are, and a
+    # regular expression for the part of a name that keeps images together then, such
+    # as "^[^_]+"; what is black and white in images of more than 8 bits, such as
+    # (0, 4095), which is measured else.
+    config.mask_pattern = placeholder(str)
+    config.val_share = placeholder(float)
+    config.group_pattern = placeholder(str)
+    config.value_range = placeholder(tuple)
     config.train_split = "train"
     config.val_split = "val"
     # Factors, one of which scales each training image.

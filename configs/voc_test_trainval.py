@@ -12,4 +12,5 @@ def get_config(model: str = "emanet_r101") -> ConfigDict:
     """`voc` on trainval, from the weights of `voc_test_trainaug.py`."""
     config = voc.get_config(model)
     config.data.train_split = "trainval"
+    config.data.suspicious = "warn"  # val is a part of it
     return config

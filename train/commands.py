@@ -9,7 +9,7 @@ from etils import epath
 
 from train.configuration.config import load_config
 from train.configuration.limits import check_limits
-from train.data import open_dataset
+from train.data import data_options, open_dataset
 from train.devices.mesh import make_mesh
 from train.evaluation.metrics import table
 from train.evaluation.predict import predict
@@ -50,7 +50,7 @@ def run_evaluate(trained: Trained, split: str | None) -> None:
     """Print the scores of a trained network."""
     data = trained.config.data
     split = split or data.val_split
-    dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
+    dataset = open_dataset(data.name, **data_options(data))
     trained.check_classes(dataset)
     scores = trained.validation(dataset, split).scores(trained.variables)
     result = table(scores, dataset.class_names)
@@ -66,8 +66,14 @@ def run_predict(
     bases: str | None,
 ) -> None:
     """Write masks of images; a file that is not an image is reported at the end."""
+    data = trained.config.data
     problems = predict(
-        trained.predictor(), images, output, confidence=confidence, bases=bases
+        trained.predictor(),
+        images,
+        output,
+        confidence=confidence,
+        bases=bases,
+        value_range=data.value_range if "value_range" in data else None,
     )
     print(f"masks are in {output}")
     if problems:
@@ -79,7 +85,7 @@ def run_data(config: str, overrides: Sequence[str], output: str | None) -> None:
     loaded = load_config(config, overrides)
     check_limits(loaded)
     data = loaded.data
-    dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
+    dataset = open_dataset(data.name, **data_options(data))
     print(look(dataset, data.train_split, data.val_split, output))
 
 

@@ -38,7 +38,7 @@ from train.ablation.results import Results, as_csv, find
 from train.ablation.sweep import IterationSweep
 from train.ablation.tables import as_markdown
 from train.configuration.config import to_json
-from train.data import Dataset, open_dataset
+from train.data import Dataset, data_options, open_dataset
 from train.model.build import build_model
 from train.model.pretrained import check_fit, given_weights
 from train.user.errors import UserError
@@ -90,7 +90,7 @@ def open_datasets(ablation: Ablation) -> dict[str, Dataset]:
     """The data set of each run; records are written once, before many processes do."""
     opened = cache(open_dataset)
     return {
-        run.folder: opened(data.name, root=data.root, data_dir=data.data_dir)
+        run.folder: opened(data.name, **data_options(data))
         for run in ablation.runs
         for data in [run.config.data]
     }

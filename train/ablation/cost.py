@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from train.ablation.folder import COST, read_specification, write_json
 from train.ablation.jobs import end_with_parent
 from train.aot.compile import DoesNotFitError, compile_step
-from train.data import open_dataset
+from train.data import data_options, open_dataset
 from train.devices.memory import peak_memory
 from train.devices.partition import configured_mesh
 from train.model.build import build_model
@@ -45,7 +45,7 @@ def main(folder: Path) -> int:
     config = read_specification(folder).config
     data = config.data
     try:
-        dataset = open_dataset(data.name, root=data.root, data_dir=data.data_dir)
+        dataset = open_dataset(data.name, **data_options(data))
         found = costs(config, dataset.num_classes)
     except (DoesNotFitError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)

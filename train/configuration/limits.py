@@ -65,6 +65,18 @@ LIMITS: dict[str, Limit] = {
     "model.temperature": optional(SIZE),
     "model.query_chunk": optional(COUNT),
     "model.map_size": optional(ODD),
+    "data.label_map": (
+        lambda pairs: all(len(pair) == 2 for pair in pairs),
+        "pairs of names, such as (('car', 'vehicle'), ('sky', 'ignore'))",
+    ),
+    "data.mask_pattern": optional((lambda text: "{}" in text, "with {} in it")),
+    "data.val_share": optional((lambda value: 0 < value < 1, "between 0 and 1")),
+    "data.value_range": optional(
+        (
+            lambda value: len(value) == 2 and value[0] < value[1],
+            "black and white, such as (0, 4095)",
+        )
+    ),
     "data.scales": SCALES,
     "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
     "data.num_threads": WHOLE,

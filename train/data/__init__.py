@@ -6,7 +6,10 @@
 (117, 150, 3)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any
 
 from train.data import (
     ade20k,
@@ -23,9 +26,12 @@ from train.data.builder import Contents
 from train.data.dataset import Dataset, open_named
 from train.data.download import provide
 from train.data.folder import open_folder
+from train.data.label_map import map_labels
 from train.data.shapes import open_shapes
+from train.data.splits import FolderOptions
+from train.user.errors import UserError
 
-__all__ = ["DATASETS", "Dataset", "RandomAccess", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "RandomAccess", "data_options", "open_dataset"]
 
 DATASETS: dict[str, Callable[[str | None], Contents]] = {
     "ade20k": ade20k.open_ade20k,
@@ -48,9 +54,18 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "voc2012aug": voc_aug.ARCHIVES,
 }
 """What the published ones are unpacked from."""
+OPTIONS = ("root", "data_dir", "label_map", *(f.name for f in fields(FolderOptions)))
+"""Fields of `config.data` that decide the records."""
 
 
-def open_dataset(name: str, *, root: str | None, data_dir: str | None) -> Dataset:
+def open_dataset(
+    name: str,
+    *,
+    root: str | None,
+    data_dir: str | None,
+    label_map: Sequence[tuple[str, str]] = (),
+    **folder: Any,
+) -> Dataset:
     """Opens a data set; the first time its records are verified and written.
 
     Args:
@@ -59,6 +74,8 @@ def open_dataset(name: str, *, root: str | None, data_dir: str | None) -> Datase
         sets that may be fetched without registration are fetched without it.
       data_dir: where prepared records and downloads go; None means TFDS's default
         folder.
+      label_map: pairs of a class and the one to which it is joined, or "ignore".
+      **folder: `FolderOptions`, of the set `folder` alone.
 
     Raises:
       UserError: unknown name, missing folder or archive, a failed download, or a defect
@@ -66,4 +83,27 @@ def open_dataset(name: str, *, root: str | None, data_dir: str | None) -> Datase
     """
     if name in ARCHIVES:
         root = str(provide(name, ARCHIVES[name], root, data_dir))
-    return open_named(name, DATASETS, root=root, data_dir=data_dir)
+    openers = {key: _mapped(opener, label_map) for key, opener in DATASETS.items()}
+    given = {key: value for key, value in folder.items() if value is not None}
+    if name == "folder":
+        options = FolderOptions(**given)
+        openers[name] = _mapped(partial(open_folder, options=options), label_map)
+    elif given:
+        raise UserError(
+            f"config.data.{next(iter(given))} is of the data set 'folder', not of "
+            f"{name!r}; leave it out"
+        )
+    return open_named(name, openers, root=root, data_dir=data_dir)
+
+
+def data_options(data: Any) -> dict[str, Any]:
+    """What `open_dataset` takes of `config.data`, which may be older than a field."""
+    return {key: getattr(data, key) for key in OPTIONS if key in data}
+
+
+def _mapped(
+    opener: Callable[[str | None], Contents], label_map: Sequence[tuple[str, str]]
+) -> Callable[[str | None], Contents]:
+    if not label_map:
+        return opener
+    return lambda root: map_labels(opener(root), label_map)

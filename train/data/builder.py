@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from train.data.access import IGNORE_LABEL
-from train.data.images import decode_image
-from train.data.masks import Mask, encode_mask, read_mask
+from train.data.coding import Coding, Values, decode, identity
+from train.data.masks import encode_mask, read_mask
+from train.data.photographs import Range, read_photograph
 from train.user.errors import UserError
 
 
@@ -23,6 +24,8 @@ class Example(NamedTuple):
     image: bytes
     label: bytes
     size: tuple[int, int]  # height, width
+    source: str = ""
+    """What the image was, where the record is not its file."""
 
 
 class Pair(NamedTuple):
@@ -54,51 +57,33 @@ def verified_examples(
     pairs: Sequence[Pair],
     *,
     num_classes: int,
-    ignore: int = IGNORE_LABEL,
-    values: Callable[[], Sequence[int]] | None = None,
-    read_label: Callable[[Path], Mask] = read_mask,
+    coding: Callable[[], Coding] | None = None,
+    read_label: Callable[[Path], Values] = read_mask,
+    value_range: Callable[[], Range] | None = None,
 ) -> Iterator[Example]:
     """Reads each pair and yields it as a record.
 
     Args:
       pairs: the files.
-      num_classes: masks may hold 0..num_classes-1 and `ignore`.
-      ignore: the value in the files that the records keep as 255, if no class has it.
-      values: gives the value of each class in the files; None: the classes themselves.
+      num_classes: of the data set.
+      coding: gives what the values of the masks stand for; None: 0..num_classes-1 are
+        the classes, and 255 counts nowhere.
       read_label: reads a mask file.
+      value_range: gives what is black and white in images of more than 8 bits; None:
+        they are refused.
 
     Raises:
       UserError: a file is missing or unreadable, the sizes differ, or a mask holds
         another value; the message names the file.
     """
-    classes = _classes(range(num_classes) if values is None else values(), ignore)
+    meaning = identity(num_classes) if coding is None else coding()
     for pair in pairs:
-        image = _read_bytes(pair.image)
-        mask = read_label(pair.mask)
-        _check_size(pair, _image_size(pair.image, image), mask.shape)
-        label = _relabel(mask, pair.mask, classes, num_classes, ignore)
-        yield Example(pair.name, image, encode_mask(label), mask.shape)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened ({error.strerror}); "
-            "restore it or take it out of its split"
-        ) from error
-
-
-def _image_size(path: Path, data: bytes) -> tuple[int, int]:
-    try:
-        height, width, _ = decode_image(data).shape
-    except ValueError as error:
-        raise UserError(
-            f"{path}: cannot be read as an image ({error}); "
-            "replace it or take it out of its split"
-        ) from error
-    return height, width
+        image = read_photograph(pair.image, value_range)
+        values = read_label(pair.mask)
+        size = image.pixels.shape[:2]
+        _check_size(pair, size, values.shape)
+        label = encode_mask(decode(values, meaning, pair.mask))
+        yield Example(pair.name, image.encoded(), label, size, image.source)
 
 
 def _check_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> None:
@@ -109,33 +94,6 @@ def _check_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> No
         f"{pair.image}: is {image[0]}x{image[1]} (height x width){turned}, but its "
         f"mask {pair.mask} is {mask[0]}x{mask[1]}; make both the same size"
     )
-
-
-def _classes(values: Sequence[int], ignore: int) -> NDArray[np.int16]:
-    """What each of the 256 values stands for: a class, 255, or -1 for nothing."""
-    classes = np.full(256, -1, np.int16)
-    classes[ignore] = IGNORE_LABEL
-    classes[list(values)] = np.arange(len(values))
-    return classes
-
-
-def _relabel(
-    mask: Mask, path: Path, classes: NDArray[np.int16], num_classes: int, ignore: int
-) -> Mask:
-    """The classes of a mask, once it holds nothing but their values and `ignore`."""
-    label = classes[mask]
-    wrong = np.unique(mask[label < 0])
-    if wrong.size:
-        values = ", ".join(map(str, wrong[:8])) + (", …" if len(wrong) > 8 else "")
-        known = [value for value in range(256) if 0 <= classes[value] < num_classes]
-        said = f"0..{num_classes - 1}"
-        if known != list(range(num_classes)):
-            said = ", ".join(map(str, known))
-        raise UserError(
-            f"{path}: holds {values}, neither a class ({said}) nor "
-            f"{ignore} (ignore); correct the mask or the list of classes"
-        )
-    return label.astype(np.uint8)
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder):
@@ -166,6 +124,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder):
                     shape=(None, None, 1), encoding_format="png"
                 ),
                 "name": tfds.features.Text(),
+                "source": tfds.features.Text(),
                 "size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
             }
         )

@@ -3,44 +3,31 @@
     root/images/…  root/labels/…            the same stem for an image and its mask
     root/train.txt  root/val.txt            one name per line; or, without lists,
     root/images/train/…  root/labels/train/…    one folder per split, or
-    root/train/images/…  root/train/labels/…    the same the other way round
+    root/train/images/…  root/train/labels/…    the same the other way round, or
+    root/train.json  root/val.json          COCO's annotations of the images below
     root/classes.txt  or  root/meta.json    the names of the classes
 
-`meta.json` holds "classes" and, if wanted, "palette" (one RGB triple per class),
-"ignore" (the value of unlabelled pixels, 255 unless said) and "values" (that of each
-class in the masks). Where it says neither of the last, two classes may be 0 and any
-other value, such as 255, and classes may be counted from one: that is seen, and said.
+What may name the classes, their values and colours, see `train.data.class_file`; what
+masks may be, `train.data.mask_files` and `train.data.polygons`; how splits are found,
+`train.data.splits`.
 """
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 
 from train.data.builder import Contents, Pair, verified_examples
 from train.data.class_file import read_classes
-from train.data.listing import Finder, fingerprint, read_list, resolve_root
-from train.data.masks import read_mask
-from train.data.values import told_or_found
+from train.data.coding import Values, told_or_found
+from train.data.listing import fingerprint, resolve_root
+from train.data.mask_files import read_values
+from train.data.photographs import measured_range
+from train.data.polygons import CocoFile, drawn_classes, paint, read_coco, read_labelme
+from train.data.splits import FolderOptions, Splits, split_name
 from train.user.errors import UserError
 
-log = logging.getLogger("ema_jax")
 
-NEEDED_SPLITS = ("train", "val")
-LIST_SPLITS = (*NEEDED_SPLITS, "trainval", "test")
-SPLIT_NAMES = {name: name for name in LIST_SPLITS} | {
-    "training": "train",
-    "valid": "val",
-    "validation": "val",
-    "testing": "test",
-}
-"""What people call the splits, in lower case."""
-
-MASKS = ("labels", "masks", "annotations", "gt")
-"""What people call the folder of the masks; the first that is there is read."""
-
-
-def open_folder(root: str | None) -> Contents:
+def open_folder(root: str | None, options: FolderOptions | None = None) -> Contents:
     """What the data set below `root` consists of.
 
     A list decides over a folder of the same split. A split other than train and val
@@ -50,127 +37,124 @@ def open_folder(root: str | None) -> Contents:
       UserError: no split, no class names, or a file of a split is missing.
     """
     home = resolve_root(root, "folder")
-    classes = read_classes(home)
-    if len(classes.names) == 1:
+    options = options or FolderOptions()
+    coco = coco_files(home)
+    pairs = coco_splits(home, coco) if coco else Splits(home, options).find()
+    masks = list(dict.fromkeys(p.mask for split in pairs.values() for p in split))
+    classes = read_classes(home, partial(drawn_names, coco, masks))
+    names = classes.names
+    if len(names) == 1:
         raise UserError(
-            f"{home}: has one class alone, '{classes.names[0]}', and nothing to tell "
+            f"{home}: has one class alone, '{names[0]}', and nothing to tell "
             "it from; name what is around it as another, such as 'background'"
         )
-    splits = _folder_splits(home) | _list_splits(home)
-    if not splits:
-        raise UserError(
-            f"{home}: has neither train.txt and val.txt nor images/train and "
-            "images/val; add lists (one name per line) or one folder per split"
-        )
-    masks = [partial(read_mask, p.mask) for pairs in splits.values() for p in pairs]
+    drawings = {
+        path / name: drawing
+        for path, file in coco.items()
+        for name, drawing in file.drawings.items()
+    }
+
+    def read_label(path: Path) -> Values:
+        if path in drawings:
+            return paint(drawings[path], names)
+        if path.suffix.lower() == ".json":
+            return paint(read_labelme(path), names)
+        return read_values(path, colored=bool(classes.colors))
+
+    coding = partial(
+        told_or_found,
+        classes.told,
+        classes.indices,
+        classes.ignore,
+        [partial(read_label, path) for path in masks],
+        names,
+    )
+    images = [pair.image for split in pairs.values() for pair in split]
+    given = options.value_range
+    measured = partial(measured_range, images) if given is None else lambda: given
     examples = partial(
         verified_examples,
-        num_classes=len(classes.names),
-        ignore=classes.ignore,
-        values=cache(partial(told_or_found, classes.values, masks, classes.names)),
+        num_classes=len(names),
+        coding=cache(coding),
+        read_label=read_label,
+        value_range=cache(measured),
     )
     return Contents(
-        class_names=classes.names,
+        class_names=names,
         palette=classes.palette,
-        splits={name: partial(examples, pairs) for name, pairs in splits.items()},
+        splits={split: partial(examples, found) for split, found in pairs.items()},
         fingerprint=fingerprint(
             home,
-            splits,
-            names=classes.names,
+            pairs,
+            names=names,
             palette=classes.palette.tolist(),
+            indices=classes.indices,
             ignore=classes.ignore,
-            values=classes.values,
+            colors=sorted(classes.colors.items()),
+            value_range=options.value_range,
         ),
     )
 
 
-def _list_splits(root: Path) -> dict[str, list[Pair]]:
-    splits = {}
-    for path in sorted(root.glob("*.[tT][xX][tT]")):
-        split = split_name(path.stem)
-        if split not in LIST_SPLITS:
-            continue
-        finder = Finder(_folders(root, split))
-        named = [(_below_images(name), place) for name, place in read_list(path)]
-        if pairs := _pairs(finder, split, named):
-            splits[split] = pairs
-    return splits
+def coco_files(root: Path) -> dict[Path, CocoFile]:
+    """The annotation files of COCO in a folder, by their paths.
 
-
-def _below_images(name: str) -> str:
-    """A listed name, "images/a.png" say, as one below images/."""
-    first, slash, rest = name.replace("\\", "/").removeprefix("./").partition("/")
-    return rest if slash and first == "images" else first + slash + rest
-
-
-def _folders(root: Path, split: str) -> list[tuple[Path, Path]]:
-    """Where a listed file may lie: flat, in its split's folder, in another's.
-
-    The last serves trainval.txt over images/train and images/val.
+    `train.json` or `annotations/instances_train2017.json`; and, as Roboflow writes it,
+    `train/_annotations.coco.json`.
     """
-    masks = mask_folder(root)
-    flat = [(root / "images", masks)]
-    own = {split_name(folder.name): folder for folder in _subfolders(root / "images")}
-    names = [split, *(s for s in NEEDED_SPLITS if s != split)]
-    return flat + [(own[name], masks / own[name].name) for name in names if name in own]
+    places = [*root.glob("*.json"), *(root / "annotations").glob("*.json")]
+    found = {}
+    for path in sorted([*places, *root.glob("*/_annotations.coco.json")]):
+        if path.name != "meta.json" and coco_split(path) is not None:
+            found[path] = read_coco(path)
+    return found
 
 
-def _folder_splits(root: Path) -> dict[str, list[Pair]]:
-    lists = {split_name(path.stem) for path in root.glob("*.[tT][xX][tT]")}
-    lists &= set(LIST_SPLITS)
-    masks = mask_folder(root)
-    places = [
-        (split_name(folder.name), folder, masks / folder.name)
-        for folder in _subfolders(root / "images")
-    ]
-    places += [  # train/images and train/masks
-        (split_name(folder.name), folder / "images", mask_folder(folder))
-        for folder in _subfolders(root)
-        if split_name(folder.name) in LIST_SPLITS and (folder / "images").is_dir()
-    ]
-    splits = {}
-    for split, image_folder, own_masks in places:
-        # next to lists, folders may serve other ends: one per city, say
-        foreign = bool(lists) and split not in LIST_SPLITS
-        if split in lists or foreign:
-            continue
-        finder = Finder([(image_folder, own_masks)])
-        stems = finder.images.stems(image_folder)
-        named = [(stem, str(path)) for stem, path in stems.items()]
-        if split in splits:
-            raise UserError(f"{image_folder}: there is another '{split}'; remove one")
-        if not named and split in NEEDED_SPLITS:
-            raise UserError(f"{image_folder}: the split is empty; put its images there")
-        if pairs := _pairs(finder, split, named):
-            splits[split] = pairs
-    return splits
-
-
-def split_name(text: str) -> str:
-    """The split that a folder or a list stands for.
+def coco_split(path: Path) -> str | None:
+    """The split of an annotation file; None if its name holds none.
 
     Example:
-        >>> split_name("Train"), split_name("valid"), split_name("bonn")
-        ('train', 'val', 'bonn')
+        >>> coco_split(Path("annotations/instances_val2017.json"))
+        'val'
     """
-    return SPLIT_NAMES.get(text.lower(), text)
+    stem = path.parent.name if path.name.startswith("_") else path.stem
+    parts = stem.lower().removesuffix("2017").replace("-", "_").split("_")
+    known = [split_name(part) for part in parts]
+    return next((s for s in known if s in ("train", "val", "trainval", "test")), None)
 
 
-def mask_folder(root: Path) -> Path:
-    """The folder of masks beside images/: labels, or by another common name."""
-    return next((root / n for n in MASKS if (root / n).is_dir()), root / MASKS[0])
+def coco_splits(root: Path, files: Mapping[Path, CocoFile]) -> dict[str, list[Pair]]:
+    """The images of annotation files, each with its part of one as mask.
+
+    Raises:
+      UserError: an image is not there.
+    """
+    splits: dict[str, list[Pair]] = {}
+    for path, file in files.items():
+        split = str(coco_split(path))
+        places = [path.parent, root / "images" / split, root / "images", root / split]
+        places += [root / f"{split}2017", root]
+        for name in file.drawings:
+            found = (place / name for place in places)
+            image = next((file for file in found if file.is_file()), None)
+            if image is None:
+                raise UserError(
+                    f"{path}: lists {name!r}, which is not in "
+                    f"{' or '.join(map(str, dict.fromkeys(places)))}; put it there"
+                )
+            pair = Pair(str(Path(name).with_suffix("")), image, path / name)
+            splits.setdefault(split, []).append(pair)
+    return splits
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [path for path in found if not path.name.startswith(".")]
+def drawn_names(coco: Mapping[Path, CocoFile], masks: list[Path]) -> list[str]:
+    """The names of the classes that polygons have; none where there are masks alone."""
+    if coco:
+        return drawn_classes(name for file in coco.values() for name in file.names)
+    drawn = [path for path in masks if path.suffix.lower() == ".json"]
+    return drawn_classes(sorted(set(_labelme_names(drawn)))) if drawn else []
 
 
-def _pairs(finder: Finder, split: str, named: Sequence[tuple[str, str]]) -> list[Pair]:
-    needed = split in NEEDED_SPLITS
-    if not needed and not any(finder.has_mask(name) for name, _ in named):
-        log.info("split '%s' has no masks and is left out", split)
-        return []
-    return [finder.pair(name, place) for name, place in named]
+def _labelme_names(paths: list[Path]) -> Iterator[str]:
+    for path in paths:
+        yield from (shape.name for shape in read_labelme(path).shapes)

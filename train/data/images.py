@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
-    *(".ppm", ".gif", ".jp2", ".avif"),
+    *(".ppm", ".pgm", ".gif", ".jp2", ".avif", ".heic", ".heif"),
 )
-"""What OpenCV reads and people keep photographs in; of several frames the first."""
+"""What is read, and people keep photographs in; of several frames the first."""
 
 
 def image_files(folder: Path) -> Iterator[Path]:
@@ -41,7 +41,10 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     """
     if not data:
         raise ValueError("the file is empty")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ValueError("it has too many pixels; cut it into pieces") from error
     if image is None:
         raise ValueError("no image, or a damaged one")
     return np.asarray(image, np.uint8)

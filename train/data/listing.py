@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,23 @@ from train.data.builder import Pair
 from train.user.errors import UserError
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+
+Names = Callable[[str], Sequence[str]]
+"""The stem of an image to those that its mask may have, the likeliest first."""
 _FORMAT = 2  # raise it when the same files must give other records
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """A folder and all in it, sorted; links are followed, hidden ones passed over."""
+    seen = set()
+    for parent, folders, _ in os.walk(folder, followlinks=True):
+        here = os.path.realpath(parent)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if here in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        yield Path(parent)
 
 
 class StemIndex:
@@ -26,8 +43,15 @@ class StemIndex:
         self._folders: dict[Path, dict[str, list[Path]]] = {}
 
     def stems(self, folder: Path) -> dict[str, Path]:
-        """The folder's files by stem, sorted; empty where there is no such folder."""
-        return {stem: _only(paths) for stem, paths in self._files(folder).items()}
+        """The files below a folder by stem, sorted, those of subfolders as "sub/stem".
+
+        Empty where there is no such folder.
+        """
+        found = {}
+        for here in below(folder):
+            for stem, paths in self._files(here).items():
+                found[str(here.relative_to(folder) / stem)] = _only(paths)
+        return found
 
     def find(self, folder: Path, name: str) -> Path | None:
         """The file of a name, which may hold subfolders, with its suffix or without."""
@@ -60,27 +84,43 @@ def _only(paths: Sequence[Path]) -> Path:
 
 
 class Finder:
-    """Pairs of image and mask with the same stem.
+    """Pairs of image and mask.
 
     Args:
       folders: pairs of a folder of images and the folder of their masks; the first that
         holds an image decides.
-      mask_suffixes: lower case; what may be a mask.
+      mask_suffixes: lower case; what may be a mask. Where several have one stem, the
+        first decides.
+      mask_names: of an image; None: its own stem.
+      drawing_suffixes: of what serves where there is no mask, beside it or the image.
+      foreign: suffixes of what is no mask, and what would do.
     """
 
     def __init__(
         self,
         folders: Sequence[tuple[Path, Path]],
         mask_suffixes: Sequence[str] = MASK_SUFFIXES,
+        mask_names: Names | None = None,
+        drawing_suffixes: Sequence[str] = (),
+        foreign: Mapping[str, str] | None = None,
     ) -> None:
         self.folders = folders
         self.images = StemIndex(images.SUFFIXES)
         self.masks = StemIndex(mask_suffixes)
+        self._drawings = StemIndex(drawing_suffixes)
+        self._names: Names = mask_names or (lambda stem: (stem,))
+        self._foreign = foreign or {}
 
     def has_mask(self, name: str) -> bool:
         """Whether there is a mask of that name."""
         stem = bare(name)
-        return any(self.masks.find(masks, stem) for _, masks in self.folders)
+        return any(self._mask(*folders, stem) is not None for folders in self.folders)
+
+    def _mask(self, image_folder: Path, mask_folder: Path, stem: str) -> Path | None:
+        """The mask of an image, or what serves for it."""
+        found = [self.masks.find(mask_folder, name) for name in self._names(stem)]
+        found += [self._drawings.find(f, stem) for f in (mask_folder, image_folder)]
+        return next((path for path in found if path is not None), None)
 
     def pairs(self, path: Path) -> list[Pair]:
         """The files of each name in a list file."""
@@ -101,13 +141,21 @@ class Finder:
             if image is None:
                 continue
             stem = name if image.name != Path(name).name else bare(name)
-            mask = self.masks.find(mask_folder, stem)
+            mask = self._mask(image_folder, mask_folder, stem)
             if mask is None:
+                self._refuse_foreign(mask_folder, stem)
                 raise UserError(_missing(place, name, "mask", [mask_folder]))
             return Pair(stem, image, mask)
         image_folders = [folder for folder, _ in self.folders if folder.is_dir()]
         fallback = [self.folders[0][0]]
         raise UserError(_missing(place, name, "image", image_folders or fallback))
+
+    def _refuse_foreign(self, folder: Path, stem: str) -> None:
+        """Raise a UserError where a file of that stem lies there, but is no mask."""
+        others = StemIndex(tuple(self._foreign))
+        for name in self._names(stem):
+            if found := others.find(folder, name):
+                raise UserError(f"{found}: is {self._foreign[found.suffix.lower()]}")
 
 
 def _missing(place: str, name: str, kind: str, folders: Sequence[Path]) -> str:
@@ -137,7 +185,7 @@ def read_list(path: Path) -> list[tuple[str, str]]:
     """
     first: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name = line.strip()
+        name = line.partition(" #")[0].strip()
         if not name or name.startswith("#"):
             continue
         if name in first:
@@ -155,7 +203,11 @@ def read_text(path: Path) -> str:
     """A UTF-8 file, with or without a byte order mark; UserError if it is not one."""
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be opened ({error.strerror}); make it readable"
+        ) from error
+    except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: cannot be read as text ({error}); save it as UTF-8"
         ) from error
@@ -191,5 +243,6 @@ def fingerprint(
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
+    # a mask may be a part of a file
+    status = next(p for p in (path, *path.parents) if p.exists()).stat()
     return str(path), status.st_size, status.st_mtime_ns

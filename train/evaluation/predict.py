@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from tqdm import tqdm
 
 from ema_jax import Predictor, Segmenter
 from ema_jax.networks import em_unit
-from train.data.images import SUFFIXES, decode_image, image_files
+from train.data.images import SUFFIXES, image_files
+from train.data.photographs import Range, measured_range, read_photograph
 from train.evaluation.pictures import bases_panel, overlay, write_picture
 from train.user.errors import UserError
 from train.user.folders import writable_folder
@@ -21,28 +23,21 @@ TELLING = 6
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Random access to decoded image files."""
+    """Random access to decoded image files.
+
+    Attributes:
+        paths: of the files.
+        value_range: gives what is black and white in those of more than 8 bits.
+    """
 
     paths: Sequence[Path]
+    value_range: Callable[[], Range]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return read_image(self.paths[index])
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """RGB uint8 (H, W, 3) of a file.
-
-    Raises:
-        UserError: no such file, or not an image.
-    """
-    try:
-        return decode_image(path.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read as an image ({reason})") from error
+        return read_photograph(self.paths[index], self.value_range).pixels
 
 
 def find_images(inputs: Sequence[str], output: str) -> dict[str, Path]:
@@ -112,6 +107,7 @@ def predict(
     *,
     confidence: bool = False,
     bases: str | None = None,
+    value_range: Range | None = None,
 ) -> list[str]:
     """Write the pictures of each image, at its own size.
 
@@ -126,6 +122,8 @@ def predict(
         confidence: write that picture too.
         bases: write that picture too, of the bases with these numbers, "3,17"; or of
             the `TELLING` that vary most over the image, for "telling".
+        value_range: what is black and white in images of more than 8 bits; None: it is
+            measured.
 
     Returns:
         One message for each file passed over.
@@ -141,9 +139,11 @@ def predict(
     problems = []
     images = find_images(inputs, output)
     check_overwrites(images, output, kinds)
+    measured = cache(partial(measured_range, list(images.values())))
+    black_and_white = measured if value_range is None else lambda: value_range
     for name, path in images.items():
         try:
-            sizes[name] = read_image(path).shape[:2]
+            sizes[name] = read_photograph(path, black_and_white).pixels.shape[:2]
         except UserError as error:
             problems.append(str(error))
     if not sizes:
@@ -151,7 +151,7 @@ def predict(
     for kind in kinds:  # before the network is compiled
         writable_folder("output", Path(output) / kind)
     names = list(sizes)
-    files = ImageFiles([images[name] for name in names])
+    files = ImageFiles([images[name] for name in names], black_and_white)
     predictions = predictor.stream(files, np.array(list(sizes.values())))
     bar = tqdm(predictions, total=len(names), unit="image", disable=None)
     for index, prediction in bar:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from ema_jax.canvas import place
 from ema_jax.classes import Classes
 from train.configuration.limits import check_limits
-from train.data import RandomAccess, open_dataset
+from train.data import RandomAccess, data_options, open_dataset
 from train.data.access import IGNORE_LABEL, Batch
 from train.data.augment import augment
 from train.data.corrupt import evaluated_split, tolerant
@@ -80,9 +80,7 @@ class Training:
         mesh = configured_mesh(config)
         check_batch(config, mesh)
         self.sharding = mesh.batch
-        self.dataset = open_dataset(
-            config.data.name, root=config.data.root, data_dir=config.data.data_dir
-        )
+        self.dataset = open_dataset(config.data.name, **data_options(config.data))
         meet("the data is prepared")
         tolerance = config.data.corrupt, config.data.max_corrupt
         train_source = self.dataset.source(config.data.train_split)

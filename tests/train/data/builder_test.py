@@ -13,6 +13,7 @@ from tensorflow_datasets.core.writer import Writer
 
 from ema_jax.classes import voc_palette
 from train.data.builder import Contents, Example, Pair, verified_examples
+from train.data.coding import identity
 from train.data.dataset import prepare
 from train.data.masks import decode_mask
 from train.user.errors import UserError
@@ -25,7 +26,8 @@ def pair(tmp_path, write_photo, write_mask, indices):
 
 
 def contents_of(*pairs, num_classes=3, ignore=255):
-    examples = partial(verified_examples, pairs, num_classes=num_classes, ignore=ignore)
+    coding = partial(identity, num_classes, [ignore])
+    examples = partial(verified_examples, pairs, num_classes=num_classes, coding=coding)
     return Contents(
         class_names=tuple("abcdefgh"[:num_classes]),
         palette=voc_palette(num_classes),
@@ -56,7 +58,10 @@ def test_examples_hold_the_image_file_and_the_indices(pair, indices):
 def test_another_ignore_value_becomes_255(tmp_path, pair, write_mask, indices):
     theirs = np.where(indices == 255, 200, indices)
     mask = write_mask(tmp_path / "labels/b.png", theirs)
-    [example] = verified_examples([pair._replace(mask=mask)], num_classes=3, ignore=200)
+    coding = partial(identity, 3, [200])
+    [example] = verified_examples(
+        [pair._replace(mask=mask)], num_classes=3, coding=coding
+    )
     np.testing.assert_array_equal(decode_mask(example.label), indices)
 
 

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from ema_jax import MODELS, Prediction
+from train.data.photographs import read_photograph
 from train.evaluation.pictures import GAP
 from train.evaluation.predict import (
     ImageFiles,
     find_bases,
     find_images,
     predict,
-    read_image,
 )
 from train.user.errors import UserError
 
@@ -86,7 +86,7 @@ def test_every_suffix_that_is_read_is_found(tmp_path, suffix):
     )
     path = path.rename(path.with_suffix(f".{suffix}"))
     assert find_images([str(tmp_path)], OUT) == {"png/a": path}
-    assert read_image(path).shape == (6, 9, 3)
+    assert read_photograph(path).pixels.shape == (6, 9, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +130,9 @@ def test_what_is_not_an_image(tmp_path, content):
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
-    assert refused(read_image, path).startswith(f"{path}: cannot be read as an image (")
+    assert refused(read_photograph, path).startswith(
+        f"{path}: cannot be read as an image ("
+    )
 
 
 def test_files_are_read_when_it_is_their_turn(tmp_path):

@@ -1,0 +1,94 @@
+"""Masks as tools write them: images of indices or of colours."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from train.data.coding import Values, pack, shown
+from train.user.errors import UserError
+
+INDEX_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
+COLOR_MODES = ("RGB", "RGBA", "LA")
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+
+FOREIGN = {
+    ".jpg": "a JPEG, whose compression alters the values; export the masks as PNG",
+    ".xml": "XML; export 'Segmentation mask' (CVAT) or labelme's JSON",
+    ".txt": "text, as YOLO writes it; export 'Segmentation mask' or COCO JSON",
+    ".nii": "a NIfTI volume; export its slices as PNG",
+    ".gz": "a NIfTI volume; export its slices as PNG",
+    ".npy": "an array of NumPy; save it as PNG",
+    ".mat": "a file of MATLAB; write its matrix with imwrite(…, 'mask.png')",
+    ".psd": "a file of Photoshop; export the layer as PNG",
+}
+"""Suffixes of other tools to what they are, and what would do."""
+
+
+def read_values(path: Path, *, colored: bool = False) -> Values:
+    """The values (H, W) of a mask, turned by its flag; see `train.data.coding`.
+
+    Args:
+      path: of an image.
+      colored: whether the colours of an RGB image tell the classes; if not, its three
+        channels must be one.
+
+    Raises:
+      UserError: it cannot be read, or is no mask.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be opened ({error.strerror}); restore it, or take it out "
+            "of its split"
+        ) from error
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check_kind(image, path)
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in INDEX_MODES:
+                return _indices(upright, path)
+            rgb = np.asarray(upright.convert("RGB"))
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{path}: is larger than a mask can be ({error}); cut image and mask into "
+            "pieces"
+        ) from error
+    except Exception as error:  # Pillow's decoders raise many types on damaged files
+        raise UserError(
+            f"{path}: cannot be read as a mask ({' '.join(str(error).split())}); "
+            "replace it, or take it out of its split"
+        ) from error
+    if colored:
+        return pack(rgb)
+    if (rgb == rgb[..., :1]).all():
+        return rgb[..., 0]
+    colors = np.unique(rgb[(rgb != rgb[..., :1]).any(-1)][:1000], axis=0)[:3]
+    few = ", ".join(shown(int(pack(color))) for color in colors)
+    raise UserError(
+        f'{path}: looks like colours ({few}); write that of each class as "palette" in '
+        "meta.json, or in labels.csv"
+    )
+
+
+def _indices(image: Image.Image, path: Path) -> Values:
+    values = np.asarray(image)
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if values.size and values.min() < 0:
+        raise UserError(f"{path}: holds {values.min()}; classes are 0 or more")
+    return values
+
+
+def _check_kind(image: Image.Image, path: Path) -> None:
+    if image.format == "JPEG":
+        raise UserError(f"{path}: is {FOREIGN['.jpg']}")
+    if image.mode not in (*INDEX_MODES, *COLOR_MODES):
+        raise UserError(
+            f"{path}: has mode {image.mode}, neither class numbers nor colours; export "
+            "it as a PNG of one channel"
+        )

@@ -1,0 +1,185 @@
+"""Photographs as cameras and instruments write them, as 8-bit images of three channels.
+
+What OpenCV reads to the same is kept as it lies there. All else is decoded and written
+as PNG: more than 8 bits, scaled; what Pillow alone reads, HEIC by its plugin.
+"""
+
+import contextlib
+import importlib
+import io
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from train.data.images import decode_image
+from train.user.errors import UserError
+
+log = logging.getLogger("ema_jax")
+
+Range = tuple[float, float]
+"""The values of black and white."""
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of which cameras and instruments have pixels."""
+DEEP = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+"""Suffixes of files that may hold more than 8 bits."""
+
+
+class Photograph(NamedTuple):
+    """An image, upright.
+
+    Attributes:
+      pixels: RGB uint8 (H, W, 3).
+      data: the file that OpenCV decodes to them; None where it does not.
+      source: what it was then; else "".
+    """
+
+    pixels: NDArray[np.uint8]
+    data: bytes | None
+    source: str = ""
+
+    def encoded(self) -> bytes:
+        """A file that OpenCV decodes to the pixels."""
+        if self.data is not None:
+            return self.data
+        _, png = cv2.imencode(".png", self.pixels[..., ::-1])
+        return png.tobytes()
+
+
+def read_photograph(
+    path: Path, value_range: Callable[[], Range] | None = None
+) -> Photograph:
+    """The photograph in a file.
+
+    Args:
+      path: of it.
+      value_range: gives what is black and white where there are more than 8 bits; None:
+        such are refused.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    data = read_bytes(path)
+    try:
+        pixels, kept = decode_any(path.suffix.lower(), data)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: cannot be read as an image ({error}); "
+            "replace it or take it out of its split"
+        ) from error
+    if kept:
+        return Photograph(pixels.astype(np.uint8), data)
+    if pixels.dtype == np.uint8:
+        return Photograph(pixels.astype(np.uint8), None, "of a format that PNG keeps")
+    if value_range is None:
+        raise UserError(
+            f"{path}: holds {pixels.dtype} values; write it with 8 bits a channel"
+        )
+    low, high = value_range()
+    source = f"{pixels.dtype}, {low:g} to {high:g} as 8 bits"
+    return Photograph(to_bytes(pixels, low, high), None, source)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file; a UserError where it cannot be opened."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be opened ({error.strerror}); "
+            "restore it or take it out of its split"
+        ) from error
+
+
+def to_bytes(image: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) of one, two, three or four channels; alpha is dropped.
+
+    Example:
+        >>> to_bytes(np.array([[0, 2048, 4095, 5000]], np.uint16), 0, 4095)[0, :, 0]
+        array([  0, 128, 255, 255], dtype=uint8)
+    """
+    channels = image.reshape(*image.shape[:2], -1)
+    channels = channels[..., :3] if channels.shape[-1] > 2 else channels[..., :1]
+    scaled = (channels.astype(np.float64) - low) / max(high - low, 1e-12)
+    bytes_ = np.rint(255 * np.nan_to_num(scaled.clip(0, 1))).astype(np.uint8)
+    return np.broadcast_to(bytes_, (*image.shape[:2], 3))
+
+
+def measured_range(paths: Iterable[Path]) -> Range:
+    """What is black and white in files of which some have more than 8 bits.
+
+    For whole numbers from 0 on, the least depth of `DEPTHS` that holds them all; for
+    fractions up to 1, that; else the least and the largest value.
+    """
+    lows, highs, whole = [], [], True
+    for path in paths:
+        if path.suffix.lower() not in DEEP:
+            continue
+        with contextlib.suppress(ValueError):
+            deep, _ = decode_any(path.suffix.lower(), read_bytes(path))
+            if deep.dtype != np.uint8:
+                lows.append(float(np.nanmin(deep)))
+                highs.append(float(np.nanmax(deep)))
+                whole &= np.issubdtype(deep.dtype, np.integer)
+    low, high = min(lows), max(highs)
+    depths = [2**bits - 1 for bits in DEPTHS if high < 2**bits]
+    if whole and low >= 0 and depths:
+        chosen = (0.0, float(depths[0]))
+    elif low >= 0 and high <= 1:
+        chosen = (0.0, 1.0)
+    else:
+        chosen = (low, high)
+    log.info(
+        "images of more than 8 bits hold %g to %g: black is %g and white %g; if that "
+        "is wrong, set config.data.value_range",
+        *(low, high, *chosen),
+    )
+    return chosen
+
+
+def decode_any(suffix: str, data: bytes) -> tuple[NDArray[np.generic], bool]:
+    """Upright pixels, RGB if they are 8-bit, and whether OpenCV decodes them so.
+
+    Raises:
+      ValueError: it is no whole image.
+    """
+    if suffix in DEEP and data:
+        image = _opencv(data)
+        if image is not None and image.dtype != np.uint8:
+            return (image[..., ::-1] if image.ndim == 3 else image), False
+    try:
+        return decode_image(data), True
+    except ValueError:
+        if not data:
+            raise
+        return _pillow(data, suffix), False
+
+
+def _opencv(data: bytes) -> NDArray[np.generic] | None:
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    with contextlib.suppress(cv2.error):  # it has too many pixels
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return None
+
+
+def _pillow(data: bytes, suffix: str) -> NDArray[np.generic]:
+    """What OpenCV cannot read: 32 bits, CMYK, HEIC."""
+    if suffix in (".heic", ".heif"):
+        try:
+            importlib.import_module("pillow_heif").register_heif_opener()
+        except ImportError as error:
+            raise ValueError("HEIC needs a plugin: pip install pillow-heif") from error
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("I", "F", "I;16", "I;16B"):
+                return np.asarray(upright)
+            return np.asarray(upright.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise many types
+        raise ValueError("no image, or a damaged one") from error
