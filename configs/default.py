@@ -136,6 +136,9 @@ def data() -> ConfigDict:
     config.crop_size = (513, 513)
     # Mirror half of the training images.
     config.flip = True
+    # Your own function, "module:function", called before all that as (image, label,
+    # rng); it returns image and label.
+    config.augment = placeholder(str)
     # Decoding threads of a process, and examples they keep ready.
     config.num_threads = 4
     config.prefetch = 64

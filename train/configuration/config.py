@@ -269,6 +269,6 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
     def restore(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: restore(item) for name, item in value.items()}
-        return tuple(value) if isinstance(value, list) else value
+        return tuple(map(restore, value)) if isinstance(value, list) else value
 
     return ConfigDict(restore(values)).lock()

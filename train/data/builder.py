@@ -16,6 +16,8 @@ from train.data.masks import encode_mask, read_mask
 from train.data.photographs import Range, read_photograph
 from train.user.errors import UserError
 
+MEND = "replace it or take it out of its split"
+
 
 class Example(NamedTuple):
     """One record: encoded image, mode-L PNG label, height and width."""
@@ -78,7 +80,7 @@ def verified_examples(
     """
     meaning = identity(num_classes) if coding is None else coding()
     for pair in pairs:
-        image = read_photograph(pair.image, value_range)
+        image = read_photograph(pair.image, value_range, MEND)
         values = read_label(pair.mask)
         size = image.pixels.shape[:2]
         _check_size(pair, size, values.shape)

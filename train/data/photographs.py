@@ -53,7 +53,9 @@ class Photograph(NamedTuple):
 
 
 def read_photograph(
-    path: Path, value_range: Callable[[], Range] | None = None
+    path: Path,
+    value_range: Callable[[], Range] | None = None,
+    mend: str = "replace it or leave it out",
 ) -> Photograph:
     """The photograph in a file.
 
@@ -61,17 +63,17 @@ def read_photograph(
       path: of it.
       value_range: gives what is black and white where there are more than 8 bits; None:
         such are refused.
+      mend: what to do about one that cannot be read.
 
     Raises:
       UserError: it cannot be read.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, mend)
     try:
         pixels, kept = decode_any(path.suffix.lower(), data)
     except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as an image ({error}); "
-            "replace it or take it out of its split"
+            f"{path}: cannot be read as an image ({error}); {mend}"
         ) from error
     if kept:
         return Photograph(pixels.astype(np.uint8), data)
@@ -86,14 +88,13 @@ def read_photograph(
     return Photograph(to_bytes(pixels, low, high), None, source)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, mend: str = "restore it") -> bytes:
     """A file; a UserError where it cannot be opened."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be opened ({error.strerror}); "
-            "restore it or take it out of its split"
+            f"{path}: cannot be opened ({error.strerror}); {mend}"
         ) from error
 
 

@@ -20,6 +20,7 @@ from train.data.access import IGNORE_LABEL, Batch
 from train.data.augment import augment
 from train.data.corrupt import evaluated_split, tolerant
 from train.data.pipeline import train_batches
+from train.data.users import Augment, load_augment
 from train.devices.distributed import compile_together, meet
 from train.devices.memory import compile_to_fit
 from train.devices.mesh import to_devices
@@ -101,6 +102,7 @@ class Training:
             config.loss.class_weights, statistics.pixels, statistics.extent
         )
         self.canvas = crop_canvas(config, model, mesh)
+        self.augment = load_augment(config.data.augment, self.dataset.num_classes)
         self.validation = Validation(val_split, model, mesh, config.evaluation)
         self.checkpoints = Checkpoints(
             workdir,
@@ -141,7 +143,9 @@ class Training:
         config, state = self.config, self.state
         if self.first_step:
             self.report.line(f"resuming {self.workdir} from step {self.first_step}")
-        batches = load_batches(config, self.source, self.first_batch, self.canvas)
+        batches = load_batches(
+            config, self.source, self.first_batch, self.canvas, self.augment
+        )
         previous: StepMetrics | None = None
         result: Scores | None = None
         for step in range(self.first_step + 1, config.num_steps + 1):
@@ -243,17 +247,20 @@ def load_batches(
     source: RandomAccess,
     first_batch: int,
     canvas: tuple[int, int],
+    own: Augment,
 ) -> Iterator[Batch]:
     """Augmented training batches of this process, from `first_batch` on.
 
-    Crops lie at the top left of arrays of the height and width of `canvas`.
+    Crops lie at the top left of arrays of the height and width of `canvas`. `own` comes
+    before all other augmentation.
     """
     options = config.data
 
     def prepare(example: dict, rng: np.random.Generator) -> Batch:
+        image, label = own(example["image"], example["label"], rng)
         image, label, mask = augment(
-            example["image"],
-            example["label"],
+            image,
+            label,
             rng,
             scales=options.scales,
             crop_size=options.crop_size,

@@ -49,7 +49,7 @@ def prepared(monkeypatch):
     """The data sets that were opened; none is written, the root stands for all."""
     opened = []
 
-    def open_dataset(name, *, root, data_dir):
+    def open_dataset(name, *, root, **_):
         opened.append(root)
         return SimpleNamespace(root=root)
 

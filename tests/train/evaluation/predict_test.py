@@ -128,8 +128,10 @@ def test_a_folder_without_images(tmp_path):
 @pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n0000"])
 def test_what_is_not_an_image(tmp_path, content):
     path = tmp_path / "a.png"
-    if content is not None:
-        path.write_bytes(content)
+    if content is None:
+        assert refused(read_photograph, path).startswith(f"{path}: cannot be opened (")
+        return
+    path.write_bytes(content)
     assert refused(read_photograph, path).startswith(
         f"{path}: cannot be read as an image ("
     )
@@ -137,7 +139,7 @@ def test_what_is_not_an_image(tmp_path, content):
 
 def test_files_are_read_when_it_is_their_turn(tmp_path):
     path = write_image(tmp_path / "a.png")
-    files = ImageFiles([path])
+    files = ImageFiles([path], lambda: (0, 1))
     np.testing.assert_array_equal(files[0], np.asarray(Image.open(path)))
     assert len(files) == 1
 
