@@ -15,7 +15,7 @@ def test_a_prediction_passes_over_what_is_no_image(refused, workdir, folder, tmp
     )
     assert message == (
         f"{images[1]}: cannot be read as an image (no image, or a damaged one); "
-        f"{images[2]}: cannot be read as an image (No such file or directory)"
+        f"{images[2]}: cannot be opened (No such file or directory)"
     )
     assert sorted(contents(output)) == [
         "color/p0.png",

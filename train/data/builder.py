@@ -16,7 +16,7 @@ from train.data.masks import encode_mask, read_mask
 from train.data.photographs import Range, read_photograph
 from train.user.errors import UserError
 
-MEND = "replace it or take it out of its split"
+MEND = "; replace it or take it out of its split"
 
 
 class Example(NamedTuple):

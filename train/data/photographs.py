@@ -55,7 +55,7 @@ class Photograph(NamedTuple):
 def read_photograph(
     path: Path,
     value_range: Callable[[], Range] | None = None,
-    mend: str = "replace it or leave it out",
+    mend: str = "",
 ) -> Photograph:
     """The photograph in a file.
 
@@ -63,7 +63,7 @@ def read_photograph(
       path: of it.
       value_range: gives what is black and white where there are more than 8 bits; None:
         such are refused.
-      mend: what to do about one that cannot be read.
+      mend: end of the message about one that cannot be read.
 
     Raises:
       UserError: it cannot be read.
@@ -73,7 +73,7 @@ def read_photograph(
         pixels, kept = decode_any(path.suffix.lower(), data)
     except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as an image ({error}); {mend}"
+            f"{path}: cannot be read as an image ({error}){mend}"
         ) from error
     if kept:
         return Photograph(pixels.astype(np.uint8), data)
@@ -88,14 +88,12 @@ def read_photograph(
     return Photograph(to_bytes(pixels, low, high), None, source)
 
 
-def read_bytes(path: Path, mend: str = "restore it") -> bytes:
+def read_bytes(path: Path, mend: str = "") -> bytes:
     """A file; a UserError where it cannot be opened."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened ({error.strerror}); {mend}"
-        ) from error
+        raise UserError(f"{path}: cannot be opened ({error.strerror}){mend}") from error
 
 
 def to_bytes(image: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
