@@ -13,12 +13,13 @@ INDEX_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
 COLOR_MODES = ("RGB", "RGBA", "LA")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 
+_JPEG = "a JPEG, whose compression alters the values; export the masks as PNG"
 FOREIGN = {
-    ".jpg": "a JPEG, whose compression alters the values; export the masks as PNG",
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
     ".xml": "XML; export 'Segmentation mask' (CVAT) or labelme's JSON",
     ".txt": "text, as YOLO writes it; export 'Segmentation mask' or COCO JSON",
     ".nii": "a NIfTI volume; export its slices as PNG",
-    ".gz": "a NIfTI volume; export its slices as PNG",
     ".npy": "an array of NumPy; save it as PNG",
     ".mat": "a file of MATLAB; write its matrix with imwrite(…, 'mask.png')",
     ".psd": "a file of Photoshop; export the layer as PNG",
@@ -86,7 +87,7 @@ def _indices(image: Image.Image, path: Path) -> Values:
 
 def _check_kind(image: Image.Image, path: Path) -> None:
     if image.format == "JPEG":
-        raise UserError(f"{path}: is {FOREIGN['.jpg']}")
+        raise UserError(f"{path}: is {_JPEG}")
     if image.mode not in (*INDEX_MODES, *COLOR_MODES):
         raise UserError(
             f"{path}: has mode {image.mode}, neither class numbers nor colours; export "
