@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.user.errors import UserError
+
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".gif", ".jp2", ".avif", ".heic", ".heif"),
@@ -15,22 +17,44 @@ SUFFIXES = (
 """What is read, and people keep photographs in; of several frames the first."""
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Every image below a folder, sorted; linked folders are followed, each once.
+def below(folder: Path) -> Iterator[Path]:
+    """A folder and all in it, sorted; linked ones are followed, each once.
 
-    Hidden files and folders are passed over: thumbnails, the forks of macOS.
+    Hidden folders are passed over.
+
+    Raises:
+      UserError: one cannot be read.
     """
     seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, _ in os.walk(folder, followlinks=True, onerror=_refuse):
         here = os.path.realpath(parent)
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         if here in seen:
             folders.clear()
             continue
         seen.add(here)
-        for name in sorted(files):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(parent, name)
+        yield Path(parent)
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):  # no folder holds nothing
+        return
+    raise UserError(
+        f"{error.filename}: cannot be read ({error.strerror}); make it readable, or "
+        "move it elsewhere"
+    ) from error
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Every image below a folder, sorted.
+
+    Hidden files are passed over: thumbnails, the forks of macOS.
+    """
+    for here in below(folder):
+        for path in sorted(here.iterdir()):
+            hidden = path.name.startswith(".")
+            if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+                yield path
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8]:

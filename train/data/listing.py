@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,6 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 Names = Callable[[str], Sequence[str]]
 """The stem of an image to those that its mask may have, the likeliest first."""
 _FORMAT = 2  # raise it when the same files must give other records
-
-
-def below(folder: Path) -> Iterator[Path]:
-    """A folder and all in it, sorted; links are followed, hidden ones passed over."""
-    seen = set()
-    for parent, folders, _ in os.walk(folder, followlinks=True):
-        here = os.path.realpath(parent)
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        if here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        yield Path(parent)
 
 
 class StemIndex:
@@ -48,7 +34,7 @@ class StemIndex:
         Empty where there is no such folder.
         """
         found = {}
-        for here in below(folder):
+        for here in images.below(folder):
             for stem, paths in self._files(here).items():
                 found[str(here.relative_to(folder) / stem)] = _only(paths)
         return found

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.data.builder import Pair
-from train.data.listing import Finder, below, read_list
+from train.data.images import below
+from train.data.listing import Finder, read_list
 from train.data.mask_files import FOREIGN, MASK_SUFFIXES
 from train.user.errors import UserError
 

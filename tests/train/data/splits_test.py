@@ -1,5 +1,7 @@
 """Splits by lists of two columns, subfolders and shares."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,4 +105,19 @@ def test_groups_are_kept_together(root, opened):
 def test_without_a_share_the_option_is_named(root, opened):
     write(root, "p")
     with pytest.raises(UserError, match=r"set --config\.data\.val_share=0\.2 to split"):
+        opened()
+
+
+def test_a_folder_that_cannot_be_read_is_named(root, opened, monkeypatch):
+    for name in ("train/x", "train/sub/y", "val/z"):
+        write(root, name)
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("images/train/sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"train/sub: cannot be read \(Permission"):
         opened()
