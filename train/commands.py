@@ -73,7 +73,7 @@ def run_predict(
         output,
         confidence=confidence,
         bases=bases,
-        value_range=data.value_range if "value_range" in data else None,
+        value_range=data.get("value_range"),
     )
     print(f"masks are in {output}")
     if problems:

@@ -27,6 +27,12 @@ def _is_weights(value: Any) -> bool:
     return len(value) > 0 and all(0 <= weight < math.inf for weight in value)
 
 
+def _is_pairs(value: Any) -> bool:
+    names = [name for pair in value for name in pair]
+    whole = all(len(pair) == 2 and not isinstance(pair, str) for pair in value)
+    return whole and all(isinstance(name, str) for name in names)
+
+
 COUNT: Limit = (lambda value: value >= 1, "1 or more")
 WHOLE: Limit = (lambda value: value >= 0, "0 or more")
 SIZE: Limit = (lambda value: 0 <= value < math.inf, "finite and not negative")
@@ -66,7 +72,7 @@ LIMITS: dict[str, Limit] = {
     "model.query_chunk": optional(COUNT),
     "model.map_size": optional(ODD),
     "data.label_map": (
-        lambda pairs: all(len(pair) == 2 for pair in pairs),
+        _is_pairs,
         "pairs of names, such as (('car', 'vehicle'), ('sky', 'ignore'))",
     ),
     "data.mask_pattern": optional((lambda text: "{}" in text, "with {} in it")),

@@ -26,7 +26,6 @@ from train.data.builder import Contents
 from train.data.dataset import Dataset, open_named
 from train.data.download import provide
 from train.data.folder import open_folder
-from train.data.label_map import map_labels
 from train.data.shapes import open_shapes
 from train.data.splits import FolderOptions
 from train.user.errors import UserError
@@ -83,27 +82,18 @@ def open_dataset(
     """
     if name in ARCHIVES:
         root = str(provide(name, ARCHIVES[name], root, data_dir))
-    openers = {key: _mapped(opener, label_map) for key, opener in DATASETS.items()}
+    openers = dict(DATASETS)
     given = {key: value for key, value in folder.items() if value is not None}
     if name == "folder":
-        options = FolderOptions(**given)
-        openers[name] = _mapped(partial(open_folder, options=options), label_map)
+        openers[name] = partial(open_folder, options=FolderOptions(**given))
     elif given:
         raise UserError(
             f"config.data.{next(iter(given))} is of the data set 'folder', not of "
             f"{name!r}; leave it out"
         )
-    return open_named(name, openers, root=root, data_dir=data_dir)
+    return open_named(name, openers, root=root, data_dir=data_dir, label_map=label_map)
 
 
 def data_options(data: Any) -> dict[str, Any]:
     """What `open_dataset` takes of `config.data`, which may be older than a field."""
     return {key: getattr(data, key) for key in OPTIONS if key in data}
-
-
-def _mapped(
-    opener: Callable[[str | None], Contents], label_map: Sequence[tuple[str, str]]
-) -> Callable[[str | None], Contents]:
-    if not label_map:
-        return opener
-    return lambda root: map_labels(opener(root), label_map)

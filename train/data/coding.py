@@ -26,7 +26,7 @@ Coding = Mapping[int, int]
 COLOR = 1 << 32
 NAMED = 1 << 33
 SMALL = 1 << 16
-"""Values below it are looked up in a table."""
+"""Values below it are counted in a table."""
 SHOWN = 8
 
 
@@ -57,16 +57,18 @@ def decode(values: Values, coding: Coding, path: Path) -> Mask:
     Raises:
       UserError: a value stands for nothing; each is named, with its number of pixels.
     """
-    small = values.dtype.itemsize <= 2
-    present, place = (np.arange(SMALL), values) if small else _unique(values)
-    classes = np.array([coding.get(int(v), -1) for v in present], np.int16)
-    label = classes[place]
+    present, place = _unique(values)
+    label = np.array([coding.get(v, -1) for v in present.tolist()], np.int16)[place]
     if (label < 0).any():
         raise UserError(f"{path}: holds {_wrong(values[label < 0], coding)}")
     return label.astype(np.uint8)
 
 
 def _unique(values: Values) -> tuple[Values, NDArray[np.intp]]:
+    """The values that a mask holds, and which of them each pixel is (H, W)."""
+    if values.max(initial=0) < SMALL:  # without a sort
+        held = np.bincount(values.ravel()) > 0
+        return np.flatnonzero(held), (np.cumsum(held) - 1)[values]
     present, place = np.unique(values, return_inverse=True)
     return present, place.reshape(values.shape)
 

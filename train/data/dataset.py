@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from train.data.access import IGNORE_LABEL, DamagedRecordError, RandomAccess
 from train.data.builder import Contents, SegmentationBuilder
 from train.data.images import decode_image
+from train.data.label_map import map_labels
 from train.data.masks import decode_mask
 from train.user.errors import UserError
 from train.user.names import nearest
@@ -133,6 +134,7 @@ def open_named(
     *,
     root: str | None,
     data_dir: str | None,
+    label_map: Sequence[tuple[str, str]] = (),
 ) -> Dataset:
     """`open_dataset` over a given registry."""
     if name not in openers:
@@ -140,6 +142,8 @@ def open_named(
             f"config.data.name={name!r} is unknown; {nearest(name, openers)}"
         )
     contents = openers[name](root)
+    if label_map:
+        contents = map_labels(contents, label_map)
     folder = prepare(name, contents, data_dir)
     return Dataset(name, contents.class_names, contents.palette, str(folder))
 

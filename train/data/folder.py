@@ -23,7 +23,7 @@ from train.data.listing import fingerprint, resolve_root
 from train.data.mask_files import read_values
 from train.data.photographs import measured_range
 from train.data.polygons import CocoFile, drawn_classes, paint, read_coco, read_labelme
-from train.data.splits import FolderOptions, Splits, split_name
+from train.data.splits import LIST_SPLITS, FolderOptions, Splits, split_name
 from train.user.errors import UserError
 
 
@@ -54,11 +54,12 @@ def open_folder(root: str | None, options: FolderOptions | None = None) -> Conte
         for name, drawing in file.drawings.items()
     }
 
+    def drawn(path: Path) -> bool:
+        return path in drawings or is_labelme(path)
+
     def read_label(path: Path) -> Values:
-        if path in drawings:
-            return paint(drawings[path], names)
-        if path.suffix.lower() == ".json":
-            return paint(read_labelme(path), names)
+        if drawn(path):
+            return paint(drawings.get(path) or read_labelme(path), names)
         return read_values(path, colored=bool(classes.colors))
 
     coding = partial(
@@ -66,7 +67,8 @@ def open_folder(root: str | None, options: FolderOptions | None = None) -> Conte
         classes.told,
         classes.indices,
         classes.ignore,
-        [partial(read_label, path) for path in masks],
+        # what is drawn has no numbers to look for
+        [partial(read_label, path) for path in masks if not drawn(path)],
         names,
     )
     images = [pair.image for split in pairs.values() for pair in split]
@@ -120,7 +122,7 @@ def coco_split(path: Path) -> str | None:
     stem = path.parent.name if path.name.startswith("_") else path.stem
     parts = stem.lower().removesuffix("2017").replace("-", "_").split("_")
     known = [split_name(part) for part in parts]
-    return next((s for s in known if s in ("train", "val", "trainval", "test")), None)
+    return next((s for s in known if s in LIST_SPLITS), None)
 
 
 def coco_splits(root: Path, files: Mapping[Path, CocoFile]) -> dict[str, list[Pair]]:
@@ -151,8 +153,13 @@ def drawn_names(coco: Mapping[Path, CocoFile], masks: list[Path]) -> list[str]:
     """The names of the classes that polygons have; none where there are masks alone."""
     if coco:
         return drawn_classes(name for file in coco.values() for name in file.names)
-    drawn = [path for path in masks if path.suffix.lower() == ".json"]
+    drawn = [path for path in masks if is_labelme(path)]
     return drawn_classes(sorted(set(_labelme_names(drawn)))) if drawn else []
+
+
+def is_labelme(path: Path) -> bool:
+    """Whether a mask is a file of labelme."""
+    return path.suffix.lower() == ".json"
 
 
 def _labelme_names(paths: list[Path]) -> Iterator[str]:

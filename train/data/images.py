@@ -57,6 +57,14 @@ def image_files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
+def read_bytes(path: Path, mend: str = "") -> bytes:
+    """A file; a UserError where it cannot be opened."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror}){mend}") from error
+
+
 def decode_image(data: bytes) -> NDArray[np.uint8]:
     """RGB uint8 (H, W, 3); grey is tripled, alpha dropped, EXIF rotation applied.
 

@@ -54,13 +54,7 @@ def check_pairs(
 ) -> dict[str, str]:
     """What each class that is named becomes."""
     targets: dict[str, str] = {}
-    for pair in pairs:
-        if len(pair) != 2 or not all(isinstance(name, str) for name in pair):
-            raise UserError(
-                f"config.data.label_map holds {pair!r}; write pairs of names, such as "
-                "(('car', 'vehicle'), ('sky', 'ignore'))"
-            )
-        name, target = pair
+    for name, target in pairs:
         if name not in names:
             raise UserError(f"config.data.label_map: {name!r}: {nearest(name, names)}")
         if name in targets:

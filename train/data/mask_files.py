@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from train.data.coding import Values, pack, shown
+from train.data.images import read_bytes
 from train.user.errors import UserError
 
 INDEX_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
@@ -38,13 +39,7 @@ def read_values(path: Path, *, colored: bool = False) -> Values:
     Raises:
       UserError: it cannot be read, or is no mask.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened ({error.strerror}); restore it, or take it out "
-            "of its split"
-        ) from error
+    data = read_bytes(path, "; restore it, or take it out of its split")
     try:
         with Image.open(io.BytesIO(data)) as image:
             _check_kind(image, path)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from train.data.images import decode_image
+from train.data.images import decode_image, read_bytes
 from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
@@ -88,14 +88,6 @@ def read_photograph(
     return Photograph(to_bytes(pixels, low, high), None, source)
 
 
-def read_bytes(path: Path, mend: str = "") -> bytes:
-    """A file; a UserError where it cannot be opened."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror}){mend}") from error
-
-
 def to_bytes(image: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
     """RGB (H, W, 3) of one, two, three or four channels; alpha is dropped.
 
@@ -148,10 +140,11 @@ def decode_any(suffix: str, data: bytes) -> tuple[NDArray[np.generic], bool]:
     Raises:
       ValueError: it is no whole image.
     """
-    if suffix in DEEP and data:
-        image = _opencv(data)
-        if image is not None and image.dtype != np.uint8:
-            return (image[..., ::-1] if image.ndim == 3 else image), False
+    image = _opencv(data) if suffix in DEEP and data else None
+    if image is not None and image.dtype != np.uint8:
+        return image, False
+    if image is not None:
+        return (np.dstack(3 * [image]) if image.ndim == 2 else image), True
     try:
         return decode_image(data), True
     except ValueError:
@@ -161,10 +154,13 @@ def decode_any(suffix: str, data: bytes) -> tuple[NDArray[np.generic], bool]:
 
 
 def _opencv(data: bytes) -> NDArray[np.generic] | None:
+    """Grey (H, W) or RGB (H, W, 3), of as many bits as there are."""
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
-    with contextlib.suppress(cv2.error):  # it has too many pixels
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # it has too many pixels
+        return None
+    return image if image is None or image.ndim == 2 else image[..., ::-1]
 
 
 def _pillow(data: bytes, suffix: str) -> NDArray[np.generic]:

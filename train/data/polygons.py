@@ -7,7 +7,7 @@ background, if a class has that name, and else ignored.
 import base64
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,7 +189,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return stored
 
 
-def drawn_classes(names: Iterator[str] | Sequence[str]) -> list[str]:
+def drawn_classes(names: Iterable[str]) -> list[str]:
     """The classes of drawings that no file names: background first, then as given."""
     others = dict.fromkeys(n for n in names if n.lower() not in (*BACKGROUND, *IGNORED))
     return ["background", *others]

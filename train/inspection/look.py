@@ -7,7 +7,7 @@ import jax
 
 from train.data.dataset import Dataset
 from train.evaluation.pictures import write_picture
-from train.inspection.findings import Split, find
+from train.inspection.findings import Finding, Split, find
 from train.inspection.report import in_full, in_short, marked
 from train.inspection.sheet import sheet
 from train.inspection.statistics import Statistics, read_statistics
@@ -23,8 +23,7 @@ def look(dataset: Dataset, train: str, val: str, output: str | None) -> str:
     Raises:
       UserError: there is no such split, or the folder cannot be written.
     """
-    splits = read_splits(dataset, train, val)
-    found = find(splits[0], splits[-1], dataset.class_names)
+    splits, found = examine(dataset, train, val)
     lines = [in_full(splits, dataset.class_names, found)]
     if output is not None:
         writable_folder("output", output)
@@ -49,8 +48,7 @@ def check(dataset: Dataset, train: str, val: str, *, suspicious: str) -> Statist
     Raises:
       UserError: something is suspicious, and a training shall stop there.
     """
-    splits = read_splits(dataset, train, val)
-    found = find(splits[0], splits[-1], dataset.class_names)
+    splits, found = examine(dataset, train, val)
     stopping = [finding.text for finding in found if finding.stops]
     if stopping and suspicious == "stop":
         raise UserError(
@@ -64,9 +62,12 @@ def check(dataset: Dataset, train: str, val: str, *, suspicious: str) -> Statist
     return splits[0].statistics
 
 
-def read_splits(dataset: Dataset, train: str, val: str) -> list[Split]:
-    """Both splits, or the one that both are."""
-    return [
+def examine(
+    dataset: Dataset, train: str, val: str
+) -> tuple[list[Split], list[Finding]]:
+    """Both splits, or the one that both are, and all that is suspicious in them."""
+    splits = [
         Split(name, read_statistics(dataset, name))
         for name in dict.fromkeys([train, val])
     ]
+    return splits, find(splits[0], splits[-1], dataset.class_names)

@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from train.data import open_dataset
 from train.data.dataset import open_named
 from train.user.errors import UserError
 
@@ -88,6 +89,17 @@ def prepare(tmp_path):
         return open_named(name, openers, root=str(root), data_dir=records)
 
     return prepare_named
+
+
+@pytest.fixture
+def open_root(tmp_path, root):
+    """(**options) -> the data set `folder` of the test's `root`."""
+
+    def run(**options):
+        records = str(tmp_path / "records")
+        return open_dataset("folder", root=str(root), data_dir=records, **options)
+
+    return run
 
 
 @pytest.fixture

@@ -34,13 +34,6 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def open_root(tmp_path, root):
-    return lambda: open_dataset(
-        "folder", root=str(root), data_dir=str(tmp_path / "records")
-    )
-
-
-@pytest.fixture
 def refused(tmp_path, open_root):
     """The message; nothing may be left in data_dir."""
 

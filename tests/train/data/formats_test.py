@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from train.data import open_dataset
 from train.user.errors import UserError
 
 NAMES = ("background", "cat", "dog")
@@ -29,15 +28,6 @@ def root(tmp_path):
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
         (tmp_path / "root/labels" / split).mkdir(parents=True)
     return tmp_path / "root"
-
-
-@pytest.fixture
-def opened(root, tmp_path):
-    def run(**options):
-        records = str(tmp_path / "records")
-        return open_dataset("folder", root=str(root), data_dir=records, **options)
-
-    return run
 
 
 def masks(root):
@@ -72,53 +62,53 @@ TABLES = {
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_colours_by_a_table(root, opened, table, mode):
+def test_colours_by_a_table(root, open_root, table, mode):
     (root / table).write_text(TABLES[table])
     for path in masks(root):
         Image.fromarray(colored()).convert(mode).save(path)
-    check(opened())
+    check(open_root())
 
 
-def test_colours_by_meta_and_an_ignored_one(root, opened):
+def test_colours_by_meta_and_an_ignored_one(root, open_root):
     ignored = [224, 224, 192]
     name_classes(root, {"palette": COLORS, "ignore": [ignored, 255]})
     pixels, expected = colored(), EXPECTED.copy()
     pixels[0, :5], expected[0, :5] = ignored, 255
     for path in masks(root):
         Image.fromarray(pixels).save(path)
-    check(opened(), expected)
+    check(open_root(), expected)
 
 
-def test_a_colour_that_no_class_has_is_counted_and_named(root, opened):
+def test_a_colour_that_no_class_has_is_counted_and_named(root, open_root):
     name_classes(root, {"palette": COLORS})
     pixels = colored()
     pixels[0, :7] = (1, 2, 3)
     for path in masks(root):
         Image.fromarray(pixels).save(path)
     with pytest.raises(UserError, match=r"a\.png: holds #010203 \(7 pixels\), neither"):
-        opened()
+        open_root()
 
 
-def test_colours_without_a_palette_are_said(root, opened):
+def test_colours_without_a_palette_are_said(root, open_root):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(colored()).save(path)
     with pytest.raises(UserError, match=r"a\.png: looks like colours \(#3d3df5, #fa32"):
-        opened()
+        open_root()
 
 
-def test_three_equal_channels_are_one(root, opened):
+def test_three_equal_channels_are_one(root, open_root):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(np.repeat(EXPECTED[..., None], 3, -1)).save(path)
-    check(opened())
+    check(open_root())
 
 
 @pytest.mark.parametrize(
     ("dtype", "suffix"),
     [(np.uint16, ".png"), (np.uint16, ".tif"), (np.int32, ".tif")],
 )
-def test_values_of_many_bits(root, opened, dtype, suffix):
+def test_values_of_many_bits(root, open_root, dtype, suffix):
     name_classes(root, {"values": [7, 1000, 60001], "ignore": 0})
     values = np.array([7, 1000, 60001], dtype)[EXPECTED]
     values[0, 0] = 0
@@ -126,10 +116,10 @@ def test_values_of_many_bits(root, opened, dtype, suffix):
         Image.fromarray(values).save(path.with_suffix(suffix))
     expected = EXPECTED.copy()
     expected[0, 0] = 255
-    check(opened(), expected)
+    check(open_root(), expected)
 
 
-def test_a_table_joins_values_of_the_mask_to_names(root, opened):
+def test_a_table_joins_values_of_the_mask_to_names(root, open_root):
     (root / "labels.csv").write_text(
         "name,value\nbackground,10\ncat,20\ndog,30\nignore,0\n"
     )
@@ -139,7 +129,7 @@ def test_a_table_joins_values_of_the_mask_to_names(root, opened):
         Image.fromarray(values).save(path)
     expected = EXPECTED.copy()
     expected[0, 0] = 255
-    check(opened(), expected)
+    check(open_root(), expected)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +140,14 @@ def test_a_table_joins_values_of_the_mask_to_names(root, opened):
         ("mask-of-{}.png", {"mask_pattern": "mask-of-{}"}),
     ],
 )
-def test_names_of_masks(root, opened, name, options):
+def test_names_of_masks(root, open_root, name, options):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(EXPECTED).save(path.parent / name.format(path.stem))
-    check(opened(**options))
+    check(open_root(**options))
 
 
-def test_masks_among_the_images(root, opened):
+def test_masks_among_the_images(root, open_root):
     name_classes(root)
     for path in masks(root):
         beside = root / "images" / path.parent.name / f"{path.stem}-class.png"
@@ -165,7 +155,7 @@ def test_masks_among_the_images(root, opened):
     for split in ("train", "val"):
         (root / "labels" / split).rmdir()
         (root / "labels" / split).symlink_to(root / "images" / split)
-    dataset = opened(mask_pattern="{}-class.png")
+    dataset = open_root(mask_pattern="{}-class.png")
     assert len(dataset.source("train")) == 1
     check(dataset)
 
@@ -188,7 +178,7 @@ def shape(label, points, kind="polygon", **more):
 
 @pytest.mark.parametrize("beside", ["labels", "images"])
 @pytest.mark.parametrize("named", [True, False])
-def test_labelme(root, opened, beside, named):
+def test_labelme(root, open_root, beside, named):
     """A polygon, a rectangle by two corners, a small mask, a line without area."""
     png = io.BytesIO()
     Image.fromarray(np.full((8, 4), True)).save(png, "PNG")
@@ -209,10 +199,10 @@ def test_labelme(root, opened, beside, named):
     for path in masks(root):
         target = root / beside / path.parent.name / f"{path.stem}.json"
         target.write_text(json.dumps(labelme(shapes)))
-    check(opened())
+    check(open_root())
 
 
-def test_what_labelme_draws_slantwise(root, opened):
+def test_what_labelme_draws_slantwise(root, open_root):
     """Pillow's polygon, ten times as large, at the centres of the pixels."""
     name_classes(root)
     corners = [(4.2, 1.3), (27.1, 6.8), (12.6, 18.4)]
@@ -220,7 +210,7 @@ def test_what_labelme_draws_slantwise(root, opened):
         path.with_suffix(".json").write_text(
             json.dumps(labelme([shape("cat", corners)]))
         )
-    label = opened().source("train")[0]["label"]
+    label = open_root().source("train")[0]["label"]
     peer = Image.new("L", (300, 200))
     ImageDraw.Draw(peer).polygon([(10 * x, 10 * y) for x, y in corners], fill=1)
     centres = np.asarray(peer)[5::10, 5::10]
@@ -259,22 +249,22 @@ def runs(mask):
     "place",
     ["{}.json", "annotations/instances_{}2017.json", "{}/_annotations.coco.json"],
 )
-def test_coco(root, opened, place):
+def test_coco(root, open_root, place):
     for split, name in (("train", "a.png"), ("val", "b.png")):
         path = root / place.format(split)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(coco(name)))
-    check(opened())
+    check(open_root())
 
 
-def test_files_of_other_tools_are_named(root, opened):
+def test_files_of_other_tools_are_named(root, open_root):
     name_classes(root)
     (root / "labels/train/a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"train/a\.jpg: is a JPEG, whose compression"):
-        opened()
+        open_root()
     (root / "labels/train/a.jpg").rename(root / "labels/train/a.txt")
     with pytest.raises(UserError, match=r"a\.txt: is text, as YOLO writes it; export"):
-        opened()
+        open_root()
 
 
 @pytest.mark.parametrize(
@@ -285,19 +275,19 @@ def test_files_of_other_tools_are_named(root, opened):
         ((("cat", "ignore"),), ("background", "dog"), (0, 255, 1)),
     ],
 )
-def test_label_map(root, opened, label_map, names, became):
+def test_label_map(root, open_root, label_map, names, became):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(EXPECTED).save(path)
-    check(opened(label_map=label_map), np.array(became)[EXPECTED], names)
+    check(open_root(label_map=label_map), np.array(became)[EXPECTED], names)
 
 
-def test_a_label_map_of_a_class_that_is_not_there(root, opened):
+def test_a_label_map_of_a_class_that_is_not_there(root, open_root):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(EXPECTED).save(path)
     with pytest.raises(UserError, match="label_map: 'dgo': did you mean 'dog'"):
-        opened(label_map=(("dgo", "cat"),))
+        open_root(label_map=(("dgo", "cat"),))
 
 
 # Images.
@@ -332,34 +322,34 @@ RAMP = np.linspace(0, 1, 600).reshape(20, 30)
         ((1000 * RAMP - 500).astype(np.float32), {}, 255 * RAMP),
     ],
 )
-def test_many_bits_become_eight(with_masks, opened, array, options, expected):
+def test_many_bits_become_eight(with_masks, open_root, array, options, expected):
     images_of(with_masks, array, ".tif")
-    image = opened(**options).source("val")[0]["image"]
+    image = open_root(**options).source("val")[0]["image"]
     wanted = np.clip(expected, 0, 255)[..., None]
     assert np.abs(image - wanted).max() <= 1
     assert image.shape == (20, 30, 3)
 
 
-def test_sixteen_bits_in_colour_keep_their_order(with_masks, opened):
+def test_sixteen_bits_in_colour_keep_their_order(with_masks, open_root):
     array = np.zeros((20, 30, 3), np.uint16)
     array[..., 2] = 65535  # red, to OpenCV
     images_of(with_masks, array, ".png")
-    image = opened().source("train")[0]["image"]
+    image = open_root().source("train")[0]["image"]
     np.testing.assert_array_equal(image[0, 0], [255, 0, 0])
 
 
-def test_cmyk(with_masks, opened):
+def test_cmyk(with_masks, open_root):
     for name in ("train/a", "val/b"):
         (with_masks / f"images/{name}.png").unlink()
         red = Image.new("CMYK", (30, 20), (0, 255, 255, 0))
         red.save(with_masks / f"images/{name}.tif")
-    image = opened().source("train")[0]["image"]
+    image = open_root().source("train")[0]["image"]
     assert np.abs(image[0, 0].astype(int) - [255, 0, 0]).max() < 8
 
 
-def test_heic_names_its_plugin(with_masks, opened):
+def test_heic_names_its_plugin(with_masks, open_root):
     pytest.importorskip("PIL")
     (with_masks / "images/train/a.png").rename(with_masks / "images/train/a.heic")
     (with_masks / "images/train/a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     with pytest.raises(UserError, match=r"a\.heic: cannot be read as an image"):
-        opened()
+        open_root()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data import open_dataset
 from train.user.errors import UserError
 
 
@@ -16,15 +15,6 @@ def root(tmp_path):
     root.mkdir()
     (root / "classes.txt").write_text("a\nb")
     return root
-
-
-@pytest.fixture
-def opened(root, tmp_path):
-    def run(**options):
-        records = str(tmp_path / "records")
-        return open_dataset("folder", root=str(root), data_dir=records, **options)
-
-    return run
 
 
 def write(root, name, image="images", mask="labels", seed=0):
@@ -41,74 +31,74 @@ def names(dataset, split):
 
 
 @pytest.mark.parametrize("separator", [" ", "\t", ", "])
-def test_lists_of_two_columns(root, opened, separator):
+def test_lists_of_two_columns(root, open_root, separator):
     for name in ("p", "q"):
         write(root, name, "photos", "truth")
     lines = [separator.join([f"photos/{n}.png", f"truth/{n}.png"]) for n in "pq"]
     (root / "train.txt").write_text(f"# images\n{lines[0]} # the first\n")
     (root / "val.txt").write_text(lines[1])
-    dataset = opened()
+    dataset = open_root()
     assert names(dataset, "train") == ["p"]
     example = dataset.source("val")[0]
     np.testing.assert_array_equal(example["image"][..., 0] > 0, example["label"] > 0)
 
 
-def test_absolute_paths(root, opened):
+def test_absolute_paths(root, open_root):
     for name in ("p", "q", "r s"):
         write(root, name)
     (root / "train.txt").write_text(f"{root}/images/p.png\nr s\n")
     (root / "val.txt").write_text(f"{root}/images/q.png {root}/labels/q.png")
-    assert names(opened(), "train") == ["p", "r s"]
+    assert names(open_root(), "train") == ["p", "r s"]
     (root / "train.txt").write_text("../root/images/p.png")
     with pytest.raises(UserError, match=r":1: '\.\./root/images/p\.png' is no"):
-        opened()
+        open_root()
 
 
-def test_subfolders_of_a_split_are_searched(root, opened, caplog):
+def test_subfolders_of_a_split_are_searched(root, open_root, caplog):
     for name in ("train/x", "train/sub/y", "val/z"):
         write(root, name)
     write(root, "train/extra", image="labels")
     (root / "images/train/notes.doc").write_text("mine")
     with caplog.at_level("WARNING", "ema_jax"):
-        dataset = opened()
+        dataset = open_root()
     assert names(dataset, "train") == ["sub/y", "x"]
     said = [r.message for r in caplog.records]
     assert any("1 files in" in text and "notes.doc" in text for text in said)
     assert any("1 files in" in text and "extra.png" in text for text in said)
 
 
-def test_a_share_is_taken_and_stays(root, opened):
+def test_a_share_is_taken_and_stays(root, open_root):
     for i in range(40):
         write(root, f"p{i}", seed=i)
-    first = names(opened(val_share=0.25), "val")
+    first = names(open_root(val_share=0.25), "val")
     assert 4 <= len(first) <= 16
     for i in range(40, 44):
         write(root, f"p{i}", seed=i)
-    again = opened(val_share=0.25)
+    again = open_root(val_share=0.25)
     assert set(first) <= set(names(again, "val"))
     assert not set(names(again, "train")) & set(names(again, "val"))
 
 
-def test_groups_are_kept_together(root, opened):
+def test_groups_are_kept_together(root, open_root):
     for patient in range(12):
         for view in "ab":
             write(root, f"patient{patient}_{view}")
-    dataset = opened(val_share=0.3, group_pattern=r"^(patient\d+)_")
+    dataset = open_root(val_share=0.3, group_pattern=r"^(patient\d+)_")
     both = {split: names(dataset, split) for split in ("train", "val")}
     groups = {s: {name[:-2] for name in found} for s, found in both.items()}
     assert groups["val"]
     assert not groups["train"] & groups["val"]
     with pytest.raises(UserError, match="finds nothing in 'patient0_a'"):
-        opened(val_share=0.3, group_pattern="nurse")
+        open_root(val_share=0.3, group_pattern="nurse")
 
 
-def test_without_a_share_the_option_is_named(root, opened):
+def test_without_a_share_the_option_is_named(root, open_root):
     write(root, "p")
     with pytest.raises(UserError, match=r"set --config\.data\.val_share=0\.2 to split"):
-        opened()
+        open_root()
 
 
-def test_a_folder_that_cannot_be_read_is_named(root, opened, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named(root, open_root, monkeypatch):
     for name in ("train/x", "train/sub/y", "val/z"):
         write(root, name)
     scan = os.scandir
@@ -120,4 +110,4 @@ def test_a_folder_that_cannot_be_read_is_named(root, opened, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match=r"train/sub: cannot be read \(Permission"):
-        opened()
+        open_root()
