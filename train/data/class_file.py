@@ -53,6 +53,12 @@ class Row(NamedTuple):
     value: int | None
     color: tuple[int, ...] | None
 
+    @property
+    def is_ignored(self) -> bool:
+        """Whether it is of pixels that count nowhere; in a list of names, none is."""
+        told = self.value is not None or self.color is not None
+        return told and self.name.lower() == "ignore"
+
 
 def read_classes(root: Path, drawn: Callable[[], Sequence[str]] = tuple) -> ClassFile:
     """Reads the classes of a folder; the first that names them decides.
@@ -95,8 +101,8 @@ def read_classes(root: Path, drawn: Callable[[], Sequence[str]] = tuple) -> Clas
 
 
 def _from_rows(rows: Sequence[Row], place: Path) -> ClassFile:
-    classes = [row for row in rows if row.name.lower() != "ignore"]
-    ignored = [row for row in rows if row.name.lower() == "ignore"]
+    ignored = [row for row in rows if row.is_ignored]
+    classes = [row for row in rows if not row.is_ignored]
     names = [row.name for row in classes]
     if not 1 <= len(names) <= IGNORE_LABEL:
         raise UserError(

@@ -444,6 +444,15 @@ def test_wrong_descriptions_of_the_classes(root, add, refused, meta, expected):
     assert str(root) in message
 
 
+def test_a_class_by_the_name_of_ignore_keeps_its_place(root, add, open_root, indices):
+    """In a list; left out, the classes behind it would stand for others."""
+    add("train/a")
+    (root / "classes.txt").write_text("sky\nignore\ntree\n")
+    dataset = open_root()
+    assert dataset.class_names == ("sky", "ignore", "tree")
+    np.testing.assert_array_equal(dataset.source("train")[0]["label"], indices)
+
+
 def test_a_single_class(root, add, refused):
     """Its loss would be zero, and every mask right."""
     add("train/a")
