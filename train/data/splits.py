@@ -7,6 +7,7 @@ taken for validation.
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,8 @@ class Splits:
             finder = self._finder(self._folders(split))
             lines = read_list(path)
             if _some_masks(finder, split, lines):
-                splits[split] = [self._listed(finder, *line) for line in lines]
+                pairs = [self._listed(finder, *line) for line in lines]
+                splits[split] = _distinct(pairs, path)
         return splits
 
     def _listed(self, finder: Finder, line: str, place: str) -> Pair:
@@ -247,6 +249,24 @@ def _below_images(line: str, root: Path) -> str:
     name = name.removeprefix(f"{root.as_posix()}/")
     first, slash, rest = name.partition("/")
     return rest if slash and first == "images" else first + slash + rest
+
+
+def _distinct(pairs: Sequence[Pair], place: Path) -> list[Pair]:
+    """The pairs, named by the paths of their images where names would be the same.
+
+    Raises:
+      UserError: an image is there twice.
+    """
+    images, names = Counter(p.image for p in pairs), Counter(p.name for p in pairs)
+    twice = next((image for image, count in images.items() if count > 1), None)
+    if twice is not None:
+        raise UserError(f"{place}: lists {twice} twice; remove one of them")
+    return [
+        pair._replace(name=str(pair.image.with_suffix("")))
+        if names[pair.name] > 1
+        else pair
+        for pair in pairs
+    ]
 
 
 def _subfolders(folder: Path) -> list[Path]:

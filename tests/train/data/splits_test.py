@@ -43,6 +43,25 @@ def test_lists_of_two_columns(root, open_root, separator):
     np.testing.assert_array_equal(example["image"][..., 0] > 0, example["label"] > 0)
 
 
+def test_images_of_one_stem_in_two_folders(root, open_root):
+    for city in ("bonn", "ulm"):
+        write(root, "1", f"{city}/photos", f"{city}/truth")
+    lines = [f"{city}/photos/1.png {city}/truth/1.png\n" for city in ("bonn", "ulm")]
+    (root / "train.txt").write_text("".join(lines))
+    (root / "val.txt").write_text(lines[0])
+    dataset = open_root()
+    assert names(dataset, "train") == [
+        f"{root}/bonn/photos/1",
+        f"{root}/ulm/photos/1",
+    ]
+    assert names(dataset, "val") == ["1"]
+    (root / "train.txt").write_text(lines[0] + "bonn/photos/1.png\tbonn/truth/1.png")
+    with pytest.raises(
+        UserError, match=r"train\.txt: lists .*bonn/photos/1\.png twice"
+    ):
+        open_root()
+
+
 def test_absolute_paths(root, open_root):
     for name in ("p", "q", "r s"):
         write(root, name)
