@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = add("evaluate", "print the scores of a trained network", OVERRIDES)
     evaluate.add_argument("--split", help="another split than the config's")
+    add_path(
+        evaluate,
+        "--output",
+        help="folder for the scores of each image, the worst images and the confusion",
+    )
 
     predict = add("predict", "write the masks of images", OVERRIDES)
     predict.add_argument("images", nargs="+", help="image files, or folders of them")
@@ -214,7 +219,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         [*(options.shorthands or ()), *overrides],
     )
     if options.command == "evaluate":
-        return run_evaluate(trained, options.split)
+        return run_evaluate(trained, options.split, options.output)
     return run_predict(
         trained, options.images, options.output, options.confidence, options.bases
     )

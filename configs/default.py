@@ -27,6 +27,9 @@ def get_config(model_name: str = "emanet_r101") -> ConfigDict:
     config.checkpoint = checkpoint()
     # Updates between two lines of training figures, and TensorBoard points.
     config.log_every = 50
+    # End after so many evaluations in a row of which none was better by
+    # `checkpoint.best`; None: never before num_steps.
+    config.early_stop = placeholder(int)
     # What to do where a loss, a gradient or an update is not finite: "stop", with the
     # last checkpoint kept, or "skip" that update; so many skips in a row stop too.
     config.non_finite = "stop"
@@ -239,7 +242,10 @@ def checkpoint() -> ConfigDict:
     config = ConfigDict()
     # Updates between two checkpoints; each evaluation saves one too.
     config.every = 500
-    # How many of the newest to keep, and of the best by validation mIoU.
+    # How many of the newest to keep, and of the best.
     config.keep_last = 2
     config.keep_best = 1
+    # By what they are best on the validation split: None, the mean IoU; "loss", the
+    # lowest cross-entropy; or classes, ("pole", "bicyclist"), the mean of their IoU.
+    config.best = placeholder(object)
     return config

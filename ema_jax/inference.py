@@ -87,6 +87,7 @@ class Inference:
         self._label = jax.jit(_label, out_shardings=whole)
         self._confide = jax.jit(self._confidence, out_shardings=whole)
         self._share = jax.jit(self._probabilities, out_shardings=whole)
+        self._surprise = jax.jit(self._cross_entropy, out_shardings=whole)
 
     def labels(self, variables: Any, images: Array, mask: Array) -> Array:
         """The class of each pixel, (B, H, W) uint8."""
@@ -98,6 +99,17 @@ class Inference:
         """The class of each pixel, and its probability, (B, H, W) float32."""
         logits = self._logits(variables, images, mask)
         return self._label(*logits), self._confide(*logits)
+
+    def labels_and_cross_entropy(
+        self, variables: Any, images: Array, mask: Array, truth: Array
+    ) -> tuple[Array, Array]:
+        """The class of each pixel, and the cross-entropy of each image, (B,) float32.
+
+        That is the sum of `-log p[truth]` over the pixels whose truth, (B, H, W), is a
+        class.
+        """
+        logits = self._logits(variables, images, mask)
+        return self._label(*logits), self._surprise(truth, *logits)
 
     def probabilities(self, variables: Any, images: Array, mask: Array) -> Array:
         """The probability of each class, (B, H, W, C): softmax of the mean logits."""
@@ -123,6 +135,13 @@ class Inference:
 
     def _confidence(self, *logits: Array) -> Array:
         return jnp.max(self._probabilities(*logits), axis=-1)
+
+    def _cross_entropy(self, truth: Array, *logits: Array) -> Array:
+        shares = jax.nn.log_softmax(sum(logits) / self._count, axis=-1)
+        counts = truth < shares.shape[-1]
+        true_class = jnp.where(counts, truth, 0).astype(jnp.int32)[..., None]
+        true_share = jnp.take_along_axis(shares, true_class, axis=-1)[..., 0]
+        return -jnp.sum(jnp.where(counts, true_share, 0), axis=(1, 2))
 
     def _probabilities(self, *logits: Array) -> Array:
         return jax.nn.softmax(sum(logits) / self._count, axis=-1)

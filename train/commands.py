@@ -11,6 +11,7 @@ from train.configuration.config import load_config
 from train.configuration.limits import check_limits
 from train.data import data_options, open_dataset
 from train.devices.mesh import make_mesh
+from train.evaluation.details import write_details
 from train.evaluation.metrics import table
 from train.evaluation.predict import predict
 from train.inspection.look import look
@@ -46,13 +47,19 @@ def load(
     return load_weights(weights, given, overrides, DEFAULT)
 
 
-def run_evaluate(trained: Trained, split: str | None) -> None:
-    """Print the scores of a trained network."""
+def run_evaluate(trained: Trained, split: str | None, output: str | None) -> None:
+    """Print the scores of a trained network; in a folder, those of each image."""
     data = trained.config.data
     split = split or data.val_split
     dataset = open_dataset(data.name, **data_options(data))
     trained.check_classes(dataset)
-    scores = trained.validation(dataset, split).scores(trained.variables)
+    validation = trained.validation(dataset, split)
+    if output is None:
+        scores = validation.scores(trained.variables)
+    else:
+        scores = write_details(
+            validation, trained.variables, output, dataset.image_names(split)
+        )
     result = table(scores, dataset.class_names)
     if jax.process_index() == 0:
         print(f"{trained.source}, split {split}\n{result}")

@@ -1,6 +1,10 @@
 """`evaluate`: a network's scores on its data or on other data."""
 
+import csv
+
+import numpy as np
 import pytest
+from PIL import Image
 
 import main
 from tests.main.files import write_data
@@ -87,3 +91,33 @@ def test_the_iterations_of_an_evaluation_can_be_set(workdir, monkeypatch):
     assert main.main(command) == 2
     assert main.main([*command, "--config.model.eval_iters=7"]) == 2
     assert seen == [None, 7]
+
+
+def test_the_scores_of_each_image(workdir, tmp_path, capsys):
+    out = tmp_path / "scores"
+    capsys.readouterr()
+    command = ["evaluate", f"--workdir={workdir}", "--split=train", f"--output={out}"]
+    assert main.main(command) == 0
+    printed = capsys.readouterr().out.splitlines()
+    images = list(csv.DictReader((out / "images.csv").read_text().splitlines()))
+    assert len(images) == 4
+    merits = [float(image["mean_iou"]) for image in images]
+    assert merits == sorted(merits)
+    confusion = list(csv.reader((out / "confusion.csv").read_text().splitlines()))
+    assert confusion[0] == ["true \\ predicted", "dark", "bright"]
+    assert [row[0] for row in confusion[1:]] == ["dark", "bright"]
+    counts = np.array([row[1:] for row in confusion[1:]], float)
+    iou = np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts))
+    assert float(printed[4].split()[1]) == pytest.approx(100 * iou.mean(), abs=0.006)
+    sizes = 40 * 56 * 4  # of which a few are ignored
+    assert 0.98 * sizes < counts.sum() < sizes
+    worst = sorted(path.name for path in (out / "worst").iterdir())
+    assert worst == [
+        f"{i + 1:02}_{image['name']}.png" for i, image in enumerate(images)
+    ]
+    for picture, (height, width) in (
+        ("confusion.png", (372, 492)),
+        (f"worst/{worst[0]}", (44, 180)),
+    ):
+        with Image.open(out / picture) as opened:
+            assert opened.size == (width, height)

@@ -75,7 +75,7 @@ def test_a_training_goes_on_with_rows_and_momentum_split(config_file, copied, ca
         )
         scores.append(capsys.readouterr().out.splitlines()[1:])
     assert scores[0] == scores[1]
-    assert len(scores[0]) == 6  # a heading, two classes, three means
+    assert len(scores[0]) == 7  # a heading, two classes, three means, the loss
 
 
 def test_a_training_that_does_not_fit(refused, config_file, copied, monkeypatch):

@@ -27,6 +27,12 @@ def _is_weights(value: Any) -> bool:
     return len(value) > 0 and all(0 <= weight < math.inf for weight in value)
 
 
+def _is_best(value: Any) -> bool:
+    if isinstance(value, str):
+        return value == "loss"
+    return len(value) > 0 and all(isinstance(name, str) for name in value)
+
+
 def _is_pairs(value: Any) -> bool:
     names = [name for pair in value for name in pair]
     whole = all(len(pair) == 2 and not isinstance(pair, str) for pair in value)
@@ -58,6 +64,7 @@ LIMITS: dict[str, Limit] = {
     "num_steps": COUNT,
     "batch_size": COUNT,
     "log_every": COUNT,
+    "early_stop": optional(COUNT),
     "non_finite": STOP_OR_SKIP,
     "max_non_finite": COUNT,
     "model.dropout_rate": PART,
@@ -126,6 +133,7 @@ LIMITS: dict[str, Limit] = {
     "checkpoint.every": COUNT,
     "checkpoint.keep_last": COUNT,
     "checkpoint.keep_best": WHOLE,
+    "checkpoint.best": optional((_is_best, "'loss', or names of classes in brackets")),
 }
 """Field to a test of its value, and the words for what passes."""
 

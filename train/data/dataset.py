@@ -96,6 +96,10 @@ class Dataset:
         """Heights and widths (n, 2) in the order of `source`; decodes no image."""
         return np.array([record["size"] for record in self.records(split)], np.int32)
 
+    def image_names(self, split: str) -> list[str]:
+        """Names in the order of `source`."""
+        return [record["name"].decode() for record in self.records(split)]
+
     def records(self, split: str) -> Any:
         """The records of a split in that order, images and labels still encoded."""
         self._check(split)

@@ -1,6 +1,7 @@
 """Evaluation of whole images: predictions, and their scores over a set."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -42,9 +43,22 @@ def configured_inference(
         raise UserError(f"config.evaluation.{error}") from error
 
 
-def predict_batches(
+class Counts(NamedTuple):
+    """What the images of a batch add to the scores of their set.
+
+    Attributes:
+        indices: of the images (B,), -1 where a row is empty.
+        confusion: of each (B, num_classes, num_classes), int32.
+        cross_entropy: of each (B,), summed over the pixels that count.
+    """
+
+    indices: Sequence[int]
+    confusion: np.ndarray
+    cross_entropy: np.ndarray
+
+
+def placed_batches(
     inference: Inference,
-    variables: dict,
     source: RandomAccess,
     sizes: np.ndarray,
     mesh: DeviceMesh,
@@ -52,11 +66,11 @@ def predict_batches(
     batch_size: int,
     canvas_multiple: int,
     num_threads: int = 2,
-) -> Iterator[tuple[CanvasBatch, Batch, Array]]:
-    """Predict images in batches that share a canvas, all processes together.
+) -> Iterator[tuple[CanvasBatch, Batch, tuple[Array, Array]]]:
+    """Images in batches that share a canvas, placed by all processes together.
 
     Yields:
-        The plan of the batch, the rows of this process, the global predictions.
+        The plan of the batch, the rows of this process, the global images and masks.
     """
     loaded = canvas_batches(
         source,
@@ -70,7 +84,7 @@ def predict_batches(
     )
     for batch, rows in loaded:
         inputs = to_devices({k: rows[k] for k in ("image", "mask")}, mesh.batch)
-        yield batch, rows, inference.labels(variables, inputs["image"], inputs["mask"])
+        yield batch, rows, (inputs["image"], inputs["mask"])
 
 
 def evaluate(
@@ -81,23 +95,25 @@ def evaluate(
     mesh: DeviceMesh,
     *,
     num_classes: int,
-    between: Callable[[], None] = lambda: None,
     **batching: int,
-) -> np.ndarray:
-    """Confusion matrix of a whole set, int64 (num_classes, num_classes).
+) -> Iterator[Counts]:
+    """What each batch of a set adds to its scores, the same in all processes.
 
-    Every image counts once, at its own size, whatever the number of processes.
-    `between` is called after each batch; what it raises ends the evaluation. For the
-    other arguments see `predict_batches`.
+    Every image counts once, at its own size, whatever the number of processes. For the
+    other arguments see `placed_batches`.
     """
-    count = jax.jit(confusion_matrix, static_argnums=2, out_shardings=mesh.everywhere)
-    total = np.zeros((num_classes, num_classes), np.int64)
-    found = predict_batches(inference, variables, source, sizes, mesh, **batching)
-    for _, rows, predictions in found:
-        labels = to_devices({"label": rows["label"]}, mesh.images)["label"]
-        total += np.asarray(count(labels, predictions, num_classes), np.int64)
-        between()
-    return total
+
+    def count(truth: Array, found: Array) -> Array:
+        return jax.vmap(confusion_matrix, (0, 0, None))(truth, found, num_classes)
+
+    counted = jax.jit(count, out_shardings=mesh.everywhere)
+    gather = jax.jit(lambda sums: sums, out_shardings=mesh.everywhere)
+    batches = placed_batches(inference, source, sizes, mesh, **batching)
+    for batch, rows, inputs in batches:
+        truth = to_devices({"label": rows["label"]}, mesh.images)["label"]
+        found, sums = inference.labels_and_cross_entropy(variables, *inputs, truth)
+        confusion = np.asarray(counted(truth, found))
+        yield Counts(batch.indices, confusion, np.asarray(gather(sums)))
 
 
 def predict_images(
@@ -111,11 +127,11 @@ def predict_images(
     """Index and prediction (h, w) of each image, at its own size.
 
     Each process yields the images whose rows it fed. For the arguments see
-    `predict_batches`.
+    `placed_batches`.
     """
-    found = predict_batches(inference, variables, source, sizes, mesh, **batching)
-    for batch, rows, predictions in found:
-        local = _local_rows(predictions)
+    batches = placed_batches(inference, source, sizes, mesh, **batching)
+    for batch, rows, inputs in batches:
+        local = _local_rows(inference.labels(variables, *inputs))
         first = jax.process_index() * len(rows["mask"])
         for row, index in enumerate(batch.indices[first : first + len(local)]):
             if index >= 0:

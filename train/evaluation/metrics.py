@@ -1,5 +1,6 @@
 """Segmentation scores from a confusion matrix of integers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,16 +42,19 @@ class Scores:
     pixel_accuracy: float
     class_accuracy: float
     frequency_weighted_iou: float
+    loss: float
+    """Mean cross-entropy of the pixels that count."""
     iou: np.ndarray
     accuracy: np.ndarray
     share: np.ndarray
 
 
-def scores(confusion: np.ndarray) -> Scores:
+def scores(confusion: np.ndarray, cross_entropy: float = math.nan) -> Scores:
     """Scores of a confusion matrix whose rows are the true classes.
 
     `IoU_c = tp / (tp + fp + fn)`, undefined for a class that neither occurs nor is
-    predicted; the means run over the classes for which they are defined.
+    predicted; the means run over the classes for which they are defined. The loss is
+    the mean of `cross_entropy`, a sum over its pixels.
 
     Example:
         >>> scores(np.array([[3, 1], [0, 4]])).iou
@@ -65,11 +69,13 @@ def scores(confusion: np.ndarray) -> Scores:
         accuracy = hit / true
         share = true / total
         pixel_accuracy = hit.sum() / total
+        loss = cross_entropy / total
     return Scores(
-        mean_iou=_nan_mean(iou),
+        mean_iou=mean_of(iou),
         pixel_accuracy=float(pixel_accuracy),
-        class_accuracy=_nan_mean(accuracy),
+        class_accuracy=mean_of(accuracy),
         frequency_weighted_iou=float(np.nansum(share * iou)),
+        loss=float(loss),
         iou=iou,
         accuracy=accuracy,
         share=share,
@@ -90,6 +96,8 @@ def table(result: Scores, class_names: Sequence[str]) -> str:
     lines[-1] += f"   {_percent(result.class_accuracy)}"
     lines.append(f"{'pixel accuracy':<{width}}  {_percent(result.pixel_accuracy)}")
     lines.append(f"{'fwIoU':<{width}}  {_percent(result.frequency_weighted_iou)}")
+    if not math.isnan(result.loss):
+        lines.append(f"{'loss':<{width}}  {result.loss:6.4f}")
     return "\n".join(lines)
 
 
@@ -97,5 +105,6 @@ def _percent(value: float) -> str:
     return "     –" if np.isnan(value) else f"{100 * value:6.2f}"
 
 
-def _nan_mean(values: np.ndarray) -> float:
+def mean_of(values: np.ndarray) -> float:
+    """Mean of those that are defined; NaN where none is."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -1,6 +1,7 @@
 """A validation split under one network: its scores, and a few pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,15 @@ from ml_collections import ConfigDict
 
 from ema_jax import Preprocessing, Segmenter
 from ema_jax.preprocessing import IMAGENET
+from train.data.access import RandomAccess
 from train.data.corrupt import Split
 from train.devices.mesh import DeviceMesh
-from train.evaluation.evaluate import configured_inference, evaluate, predict_images
+from train.evaluation.evaluate import (
+    Counts,
+    configured_inference,
+    evaluate,
+    predict_images,
+)
 from train.evaluation.metrics import Scores, scores
 from train.evaluation.pictures import colorize, panel
 
@@ -43,32 +50,63 @@ class Validation:
         self, variables: dict[str, Any], between: Callable[[], None] = lambda: None
     ) -> Scores:
         """Scores over the whole split; `between` is called after each batch."""
-        confusion = evaluate(
+        count = self.split.dataset.num_classes
+        confusion, loss = np.zeros((count, count), np.int64), 0.0
+        for counts in self.batches(variables):
+            confusion += counts.confusion.sum(0, dtype=np.int64)
+            loss += counts.cross_entropy.sum(dtype=np.float64)
+            between()
+        return scores(confusion, loss)
+
+    def batches(self, variables: dict[str, Any]) -> Iterator[Counts]:
+        """What the images of each batch add to the scores."""
+        return evaluate(
             self._inference,
             variables,
             self.split.source,
             self.split.sizes,
             num_classes=self.split.dataset.num_classes,
-            between=between,
             **self._options,
         )
-        return scores(confusion)
 
     def panel(self, variables: dict[str, Any]) -> np.ndarray | None:
         """Image, truth and prediction of the first images, one image a line."""
+        lines = self.pictures(variables, range(self.num_pictures))
+        return panel([lines[index] for index in sorted(lines)]) if lines else None
+
+    def pictures(
+        self, variables: dict[str, Any], indices: Sequence[int]
+    ) -> dict[int, list[np.ndarray]]:
+        """Image, truth and prediction of those images of which there are any.
+
+        Each process has the images whose rows it fed.
+        """
         source, palette = self.split.source, self.split.dataset.palette
-        count = min(self.num_pictures, len(source))
-        if count < 1:
-            return None
+        chosen = [index for index in indices if index < len(source)]
         lines = {}
-        for index, labels in predict_images(
+        for place, labels in predict_images(
             self._inference,
             variables,
-            source,
-            self.split.sizes[:count],
+            Selection(source, chosen),
+            self.split.sizes[chosen],
             **self._options,
         ):
-            example = source[index]
+            example = source[chosen[place]]
             truth = colorize(example["label"], palette)
-            lines[index] = [example["image"], truth, colorize(labels, palette)]
-        return panel([lines[index] for index in sorted(lines)]) if lines else None
+            found = colorize(labels, palette)
+            lines[chosen[place]] = [example["image"], truth, found]
+        return lines
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some examples of a source."""
+
+    source: RandomAccess
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.source[self.indices[index]]

@@ -3,24 +3,18 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import jax
-import numpy as np
 from etils import epath
 from jax.stages import Compiled
 from ml_collections import ConfigDict
 
-from ema_jax.canvas import place
 from ema_jax.classes import Classes
 from train.configuration.limits import check_limits
-from train.data import RandomAccess, data_options, open_dataset
-from train.data.access import IGNORE_LABEL, Batch
-from train.data.augment import augment
+from train.data import data_options, open_dataset
 from train.data.corrupt import evaluated_split, tolerant
-from train.data.pipeline import train_batches
-from train.data.users import Augment, load_augment
+from train.data.users import load_augment
 from train.devices.distributed import compile_together, meet
 from train.devices.memory import compile_to_fit
 from train.devices.mesh import to_devices
@@ -32,9 +26,11 @@ from train.devices.partition import (
     crop_canvas,
 )
 from train.devices.preemption import Preemption
+from train.evaluation.choice import FRESH, make_merit
 from train.evaluation.metrics import Scores, table
 from train.evaluation.validation import Validation
 from train.inspection.look import check
+from train.training.batches import load_batches
 from train.training.divergence import Divergence
 from train.training.report import Report
 from train.update.class_weights import class_weights
@@ -50,7 +46,7 @@ log = logging.getLogger("ema_jax")
 
 
 def train(config: ConfigDict, workdir: str) -> TrainState:
-    """Train to `config.num_steps`, from the last checkpoint of `workdir` if any.
+    """Train to `config.num_steps` or `config.early_stop`, or go on with `workdir`.
 
     Leaves there `checkpoints/`, `tensorboard/` and `pictures/`, and logs the table
     of scores.
@@ -101,6 +97,7 @@ class Training:
         weights = class_weights(
             config.loss.class_weights, statistics.pixels, statistics.extent
         )
+        self.merit = make_merit(config.checkpoint.best, self.classes.names)
         self.canvas = crop_canvas(config, model, mesh)
         self.augment = load_augment(config.data.augment, self.dataset.num_classes)
         self.validation = Validation(val_split, model, mesh, config.evaluation)
@@ -128,6 +125,9 @@ class Training:
         )
         stack.callback(self.report.close)
         self.first_step = int(self.state.step)
+        self.patience = FRESH
+        if self.first_step:
+            self.patience = self.checkpoints.patience(self.first_step)
         self.preemption = Preemption()
         self.divergence = Divergence(
             skips=config.non_finite == "skip",
@@ -149,6 +149,8 @@ class Training:
         previous: StepMetrics | None = None
         result: Scores | None = None
         for step in range(self.first_step + 1, config.num_steps + 1):
+            if self.patience.is_over(config.early_stop):
+                break
             self.stop_if_preempted(state)
             batch = to_devices(next(batches), self.sharding)
             if step == self.first_step + 1:
@@ -207,12 +209,14 @@ class Training:
         result = self.scores(state)
         panel = self.validation.panel(state.variables)
         figures = {
+            "loss": result.loss,
             "mean_iou": result.mean_iou,
             "pixel_accuracy": result.pixel_accuracy,
             "class_accuracy": result.class_accuracy,
             "frequency_weighted_iou": result.frequency_weighted_iou,
         }
         self.report.evaluated(step, figures, panel)
+        self.patience = self.patience.after(self.merit(result))
         self.report.pause(time.monotonic() - start)
         return result
 
@@ -223,16 +227,21 @@ class Training:
         """
         self.divergence.check_state(state)
         self.report.flush()
-        mean_iou = None if result is None else result.mean_iou
+        merit = None if result is None else self.merit(result)
         described = self.classes.to_json() | {"content": self.content}
-        self.checkpoints.save(state, self.config, described, mean_iou)
+        self.checkpoints.save(state, self.config, described, merit, self.patience)
 
     def summary(self, state: TrainState, result: Scores | None) -> str:
         """The table of scores of the final state, and where everything is."""
         result = result or self.scores(state)
         folder = epath.Path(self.workdir)
+        early = (
+            f"stopped early: {self.patience.without_gain} evaluations without gain, "
+            f"config.early_stop={self.config.early_stop}"
+        )
         return "\n".join(
             [
+                *[early] * (int(state.step) < self.config.num_steps),
                 table(result, self.classes.names),
                 f"val mIoU {result.mean_iou:.4f} at step {int(state.step)}",
                 f"checkpoints  {folder / 'checkpoints'}",
@@ -240,46 +249,3 @@ class Training:
                 f"pictures     {folder / 'pictures'}",
             ]
         )
-
-
-def load_batches(
-    config: ConfigDict,
-    source: RandomAccess,
-    first_batch: int,
-    canvas: tuple[int, int],
-    own: Augment,
-) -> Iterator[Batch]:
-    """Augmented training batches of this process, from `first_batch` on.
-
-    Crops lie at the top left of arrays of the height and width of `canvas`. `own` comes
-    before all other augmentation.
-    """
-    options = config.data
-
-    def prepare(example: dict, rng: np.random.Generator) -> Batch:
-        image, label = own(example["image"], example["label"], rng)
-        image, label, mask = augment(
-            image,
-            label,
-            rng,
-            scales=options.scales,
-            crop_size=options.crop_size,
-            flip=options.flip,
-        )
-        return {
-            "image": place(image, canvas),
-            "label": place(label, canvas, IGNORE_LABEL),
-            "mask": place(mask, canvas),
-        }
-
-    return train_batches(
-        source,
-        prepare,
-        global_batch=config.batch_size,
-        seed=config.seed,
-        first_batch=first_batch,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        num_threads=options.num_threads,
-        prefetch=options.prefetch,
-    )

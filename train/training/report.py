@@ -99,7 +99,9 @@ class Report:
             pictures.mkdir(parents=True, exist_ok=True)
             with (pictures / f"{step:06d}.png").open("wb") as file:
                 Image.fromarray(panel).save(file, "PNG")
-        self.line(f"step {step}: val mIoU {self.mean_iou:.4f}")
+        self.line(
+            f"step {step}: val mIoU {self.mean_iou:.4f}, loss {figures['loss']:.4f}"
+        )
 
     def line(self, text: str) -> None:
         """A line of the log, that leaves the bar whole."""

@@ -19,13 +19,15 @@ from orbax.checkpoint.checkpoint_managers import (
 )
 
 from train.configuration.config import from_json, to_json
+from train.evaluation.choice import FRESH, Patience
 from train.update.state import TrainState
 from train.user.errors import UserError
 from train.user.folders import writable_folder
 from train.workdir.digest import differs, digest
 from train.workdir.lock import WorkdirLock
 
-METRIC = "mean_iou"
+MERIT = "mean_iou"
+"""Its name in the files, whatever the figure is."""
 ITEMS = ("state", "data", "config", "classes")
 DAMAGED = "damaged"
 """Where in the workdir a training puts checkpoints that cannot be read."""
@@ -53,7 +55,7 @@ class Checkpoints:
 
     Each holds the state, the position in the data, the config and the classes, so
     that evaluation and prediction need nothing else. The newest and the best by
-    validation mIoU are kept. Writing goes on in the background; a partial write is
+    their merit are kept. Writing goes on in the background; a partial write is
     never taken for a checkpoint. The digests of the arrays are kept with them, as the
     format itself does not notice a changed number.
     """
@@ -119,9 +121,15 @@ class Checkpoints:
         state: TrainState,
         config: ConfigDict,
         classes: dict[str, Any],
-        mean_iou: float | None = None,
+        merit: float | None = None,
+        patience: Patience = FRESH,
     ) -> None:
         """Start writing a checkpoint; it is complete after `wait` or `close`.
+
+        Args:
+            state, config, classes: of the training.
+            merit: the higher, the better; None: it was not evaluated.
+            patience: of the training, to go on with.
 
         Raises:
             UserError: this one, or the one before, cannot be written.
@@ -131,12 +139,14 @@ class Checkpoints:
             return
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            data=ocp.args.JsonSave({"next_batch": step, "digests": digest(state)}),
+            data=ocp.args.JsonSave(
+                {"next_batch": step, "digests": digest(state), **patience._asdict()}
+            ),
             config=ocp.args.JsonSave(to_json(config)),
             classes=ocp.args.JsonSave(classes),
         )
-        scored = mean_iou is not None and math.isfinite(mean_iou)
-        metrics = {METRIC: mean_iou} if scored else None
+        scored = merit is not None and math.isfinite(merit)
+        metrics = {MERIT: merit} if scored else None
         with self._writing():
             self._manager.save(step, args=arguments, metrics=metrics)
 
@@ -186,6 +196,11 @@ class Checkpoints:
                 self._folder(step), "its numbers are not those that were written"
             )
         return state, data["next_batch"]
+
+    def patience(self, step: int) -> Patience:
+        """How the evaluations went, up to a step."""
+        data = self._read(step, ocp.args.Composite(data=ocp.args.JsonRestore()))["data"]
+        return Patience(data.get("best"), data.get("without_gain", 0))
 
     def describe(self, step: int) -> tuple[ConfigDict, dict[str, Any]]:
         """The config and the classes that a checkpoint was made with."""
@@ -246,7 +261,7 @@ def absolute(workdir: str) -> epath.Path:
 
 
 def _metric(metrics: dict[str, float]) -> float:
-    return metrics[METRIC]
+    return metrics[MERIT]
 
 
 def _last_reason(error: Exception) -> str:

@@ -22,8 +22,8 @@ from train.workdir.restore import abstract_state
 
 log = logging.getLogger("ema_jax")
 
-MUST_MATCH = ("model", "seed", "batch_size", "data.name")
-"""Fields without which the checkpoint does not fit, or its data order ends."""
+MUST_MATCH = ("model", "seed", "batch_size", "data.name", "checkpoint.best")
+"""Without which a checkpoint does not fit, its data order ends, or best is another."""
 
 
 def init_or_restore(

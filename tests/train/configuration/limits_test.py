@@ -14,6 +14,7 @@ BAD = {
     "num_steps": 0,
     "batch_size": -8,
     "log_every": 0,
+    "early_stop": 0,
     "non_finite": "ignore",
     "max_non_finite": 0,
     "model.dropout_rate": 1.0,
@@ -67,6 +68,7 @@ BAD = {
     "checkpoint.every": 0,
     "checkpoint.keep_last": 0,
     "checkpoint.keep_best": -1,
+    "checkpoint.best": "accuracy",
 }
 
 

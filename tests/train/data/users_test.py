@@ -8,7 +8,7 @@ import pytest
 
 from configs import shapes
 from train.data.users import load_augment
-from train.training.loop import load_batches
+from train.training.batches import load_batches
 from train.user.errors import UserError
 
 IMAGE, LABEL = np.zeros((6, 8, 3), np.uint8), np.zeros((6, 8), np.uint8)

@@ -116,28 +116,25 @@ def test_evaluation_counts_what_one_device_counts(one_device):
         for size in sizes
     ]
     variables = one_device[0].variables
-    found = []
+    found, losses = [], []
     for mesh in (
         make_mesh(jax.devices()[:1]),
         make_mesh(jax.devices()[:4], space=4),
     ):
-        found.append(
-            evaluate(
-                Inference(
-                    MODEL,
-                    scales=(1.0, 0.75),
-                    flip=True,
-                    sharding=mesh.batch,
-                ),
-                jax.device_put(variables, mesh.everywhere),
-                examples,
-                sizes,
-                mesh,
-                num_classes=CLASSES,
-                batch_size=1,
-                canvas_multiple=64,
-            )
+        counts = evaluate(
+            Inference(MODEL, scales=(1.0, 0.75), flip=True, sharding=mesh.batch),
+            jax.device_put(variables, mesh.everywhere),
+            examples,
+            sizes,
+            mesh,
+            num_classes=CLASSES,
+            batch_size=1,
+            canvas_multiple=64,
         )
+        batches = list(counts)
+        found.append(sum(batch.confusion[0] for batch in batches))
+        losses.append([batch.cross_entropy[0] for batch in batches])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     assert found[0].sum() == sum(height * width for height, width in sizes)
     assert np.abs(found[0] - found[1]).sum() <= 4  # ties
     assert np.count_nonzero(found[0].sum(0)) > 1

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from ema_jax.canvas import canvas_shape
 from ema_jax.inference import Inference
@@ -45,25 +46,27 @@ def network():
 
 @pytest.fixture(scope="module")
 def alone(network, examples):
-    """Predictions of each image by itself, padded to 8k+1, without any mask."""
+    """Logits of each image by itself, padded to 8k+1, without any mask."""
     model, weights = network
     apply = jax.jit(partial(model.apply, train=False))
-    predictions = []
+    found = []
     for item in examples:
         height, width = item["label"].shape
         normalized = (item["image"] / 255 - MEAN) / np.array(IMAGENET.std)
         padding = ((0, -(height - 1) % 8), (0, -(width - 1) % 8), (0, 0))
         logits = apply(weights, np.pad(normalized, padding).astype(np.float32)[None])
-        predictions.append(np.argmax(logits[0, :height, :width], axis=-1))
-    return predictions
+        found.append(np.asarray(logits[0, :height, :width], np.float64))
+    return found
 
 
-def confusion_by_hand(examples, predictions) -> np.ndarray:
-    total = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
-    for item, prediction in zip(examples, predictions, strict=True):
-        valid = item["label"] != 255
-        np.add.at(total, (item["label"][valid], prediction[valid]), 1)
-    return total
+def by_hand(item, logits) -> tuple[np.ndarray, float]:
+    """Confusion and cross-entropy of an image."""
+    valid = item["label"] != 255
+    truth = item["label"][valid]
+    confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
+    np.add.at(confusion, (truth, np.argmax(logits, axis=-1)[valid]), 1)
+    shares = log_softmax(logits[valid], axis=-1)
+    return confusion, -shares[np.arange(len(truth)), truth].sum()
 
 
 @pytest.mark.parametrize("num_devices", [1, 4])
@@ -72,20 +75,32 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
     mesh = make_mesh(jax.devices()[:num_devices])
     steps, batching = [], {"batch_size": 4, "canvas_multiple": MULTIPLE}
     inference = Inference(model, sharding=mesh.batch)
-    labels = inference.labels
+    labels = inference.labels_and_cross_entropy
 
-    def counting(variables, images, mask):
+    def counting(variables, images, mask, truth):
         steps.append(images.shape)
-        return labels(variables, images, mask)
+        return labels(variables, images, mask, truth)
 
-    inference.labels = counting
+    inference.labels_and_cross_entropy = counting
 
     sizes = np.array(SIZES)
-    confusion = evaluate(
+    counted = {}
+    for counts in evaluate(
         inference, weights, examples, sizes, mesh, num_classes=NUM_CLASSES, **batching
-    )
-    np.testing.assert_array_equal(confusion, confusion_by_hand(examples, alone))
-    assert np.count_nonzero(confusion.sum(0)) > 2  # or there was nothing to compare
+    ):
+        for row, index in enumerate(counts.indices):
+            if index < 0:
+                assert not counts.confusion[row].any()
+                assert counts.cross_entropy[row] == 0
+            else:
+                counted[index] = counts.confusion[row], counts.cross_entropy[row]
+    assert sorted(counted) == list(range(len(SIZES)))
+    for index, (confusion, loss) in counted.items():
+        expected, expected_loss = by_hand(examples[index], alone[index])
+        np.testing.assert_array_equal(confusion, expected)
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    total = sum(confusion for confusion, _ in counted.values())
+    assert np.count_nonzero(total.sum(0)) > 2  # or there was nothing to compare
     canvases = {(4, *canvas_shape(size, MULTIPLE), 3) for size in SIZES}
     assert set(steps) == canvases
     if num_devices > 1:
@@ -93,4 +108,4 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
     found = dict(predict_images(inference, weights, examples, sizes, mesh, **batching))
     assert sorted(found) == list(range(len(SIZES)))
     for index, prediction in found.items():
-        np.testing.assert_array_equal(prediction, alone[index])
+        np.testing.assert_array_equal(prediction, alone[index].argmax(-1))

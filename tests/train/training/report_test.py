@@ -133,24 +133,22 @@ def test_nothing_is_said_of_no_steps(shown, writer, lines):
 
 def test_an_evaluation_is_shown_and_its_panel_kept(shown, writer, lines, tmp_path):
     panel = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    shown.evaluated(40, {"mean_iou": 0.51234, "pixel_accuracy": 0.9}, panel)
-    assert writer().scalars == {("val/mean_iou", 40): 0.51234} | {
-        ("val/pixel_accuracy", 40): 0.9
-    }
+    shown.evaluated(40, {"mean_iou": 0.51234, "loss": 0.9}, panel)
+    assert writer().scalars == {("val/mean_iou", 40): 0.51234} | {("val/loss", 40): 0.9}
     np.testing.assert_array_equal(writer().images[report.PANEL, 40], panel)
     with Image.open(tmp_path / "pictures/000040.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), panel)
-    assert lines == ["step 40: val mIoU 0.5123"]
+    assert lines == ["step 40: val mIoU 0.5123, loss 0.9000"]
 
 
 def test_no_picture_without_a_panel(shown, writer, tmp_path):
-    shown.evaluated(40, {"mean_iou": 0.5}, None)
+    shown.evaluated(40, {"mean_iou": 0.5, "loss": 1}, None)
     assert writer().images == {}
     assert not (tmp_path / "pictures").exists()
 
 
 def test_the_last_validation_stays_in_sight(shown, clock, lines):
-    shown.evaluated(20, {"mean_iou": 0.625}, None)
+    shown.evaluated(20, {"mean_iou": 0.625, "loss": 1}, None)
     shown.step(metrics(1.0, np.eye(2)))
     clock.now += 1
     shown.interval(21, 0.1)
@@ -182,7 +180,7 @@ def test_other_processes_are_silent(tmp_path, monkeypatch, lines, writer):
     silent = Report(str(tmp_path), 0, 10, 8)
     silent.step(metrics(1.0, np.eye(2)))
     silent.interval(1, 0.1)
-    silent.evaluated(1, {"mean_iou": 0.5}, np.zeros((2, 2, 3), np.uint8))
+    silent.evaluated(1, {"mean_iou": 0.5, "loss": 1}, np.zeros((2, 2, 3), np.uint8))
     silent.close()
     assert lines == []
     assert list(tmp_path.iterdir()) == []
