@@ -139,6 +139,9 @@ def data() -> ConfigDict:
     config.crop_size = (513, 513)
     # Mirror half of the training images.
     config.flip = True
+    # How much to vary brightness, contrast, saturation and hue of a training image, at
+    # random, as torchvision's ColorJitter does: (0.4, 0.4, 0.4, 0.1).
+    config.color_jitter = (0.0, 0.0, 0.0, 0.0)
     # Your own function, "module:function", called before all that as (image, label,
     # rng); it returns image and label.
     config.augment = placeholder(str)

@@ -92,6 +92,11 @@ LIMITS: dict[str, Limit] = {
     ),
     "data.scales": SCALES,
     "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
+    "data.color_jitter": (
+        lambda value: len(value) == 4 and min(value) >= 0 and value[3] <= 0.5,
+        "brightness, contrast, saturation and hue (up to 0.5), such as "
+        "(0.4, 0.4, 0.4, 0.1)",
+    ),
     "data.num_threads": WHOLE,
     "data.prefetch": WHOLE,
     "data.corrupt": STOP_OR_SKIP,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from ema_jax.canvas import place
 from train.data.access import IGNORE_LABEL, Batch, RandomAccess
 from train.data.augment import augment
+from train.data.jitter import jitter
 from train.data.pipeline import train_batches
 from train.data.users import Augment
 
@@ -29,6 +30,7 @@ def load_batches(
 
     def prepare(example: dict, rng: np.random.Generator) -> Batch:
         image, label = own(example["image"], example["label"], rng)
+        image = jitter(image, rng, options.color_jitter)
         image, label, mask = augment(
             image,
             label,

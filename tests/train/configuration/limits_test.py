@@ -34,6 +34,7 @@ BAD = {
     "data.value_range": (4095, 0),
     "data.scales": (1.0, 0.0),
     "data.crop_size": (33,),
+    "data.color_jitter": (0.4, 0.4, 0.4, 0.6),
     "data.num_threads": -1,
     "data.prefetch": -1,
     "data.corrupt": "ignore",
