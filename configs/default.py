@@ -45,6 +45,9 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # A file of weights to start from, .pth or .safetensors: a whole network, or the
     # backbone alone, such as an ImageNet ResNet; "random" starts from random weights.
     config.pretrained = placeholder(str)
+    # Channels of the images: None, three; one makes grey of colours; another number is
+    # what the files have.
+    config.in_channels = placeholder(int)
     # Keep the classifier at its random init: the file's is for other classes.
     config.drop_classifier = False
     # Take weights with NaN or infinity as they are, instead of refusing them.

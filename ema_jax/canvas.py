@@ -85,17 +85,19 @@ def split_rows(stride: int, parts: int) -> int:
 
 
 def stack(
-    images: Sequence[np.ndarray | None], shape: tuple[int, int]
+    images: Sequence[np.ndarray | None], shape: tuple[int, int], channels: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images of many sizes on one canvas.
 
     Args:
-        images: (h, w, 3) uint8 each; None is an empty place.
+        images: (h, w, channels) uint8 each; None is an empty place.
         shape: of the canvas.
+        channels: of the images.
 
     Returns:
-        Images (B, H, W, 3) uint8, and masks (B, H, W) bool, true on the image.
+        Images (B, H, W, channels) uint8, and masks (B, H, W) bool, true on the image.
     """
-    full = [np.zeros((0, 0, 3), np.uint8) if x is None else x for x in images]
+    nothing = np.zeros((0, 0, channels), np.uint8)
+    full = [nothing if x is None else x for x in images]
     masks = [place(np.ones(x.shape[:2], bool), shape) for x in full]
     return np.stack([place(x, shape) for x in full]), np.stack(masks)

@@ -10,9 +10,9 @@ from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ema_jax.canvas import split_rows
-from ema_jax.preprocessing import IMAGENET, Preprocessing
+from ema_jax.preprocessing import Preprocessing
 from ema_jax.resize import sizes_of
-from ema_jax.segmenter import Segmenter
+from ema_jax.segmenter import Segmenter, in_channels, preprocessing_of
 from ema_jax.views import LogitsFn, at_scale, sliding_window, whole_image
 
 
@@ -22,11 +22,12 @@ class Inference:
     Each image gets what it gets alone, padded with zeros to a multiple of the output
     stride plus one. Its logits are the sum of those over scales and mirror images.
 
-    All methods take `(variables, images, mask)`: uint8 (B, H, W, 3) at the top left of
+    All methods take `(variables, images, mask)`: uint8 (B, H, W, C) at the top left of
     a canvas, and (B, H, W), true on the images.
 
     Attributes:
         row_multiple: what must divide H.
+        channels: of the images.
 
     Example:
         >>> from ema_jax import MODELS
@@ -44,7 +45,7 @@ class Inference:
     def __init__(
         self,
         model: Segmenter,
-        preprocessing: Preprocessing = IMAGENET,
+        preprocessing: Preprocessing | None = None,
         *,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -55,7 +56,7 @@ class Inference:
 
         Args:
             model: the network.
-            preprocessing: that its weights expect.
+            preprocessing: that its weights expect; None: the network's own.
             scales: of the image; each compiles a program of its own.
             flip: add the logits of the mirror image.
             window: see the image through overlapping windows of this height and width.
@@ -69,8 +70,10 @@ class Inference:
         _check_scales(scales)
         _check_window(window, stride)
         self.sharding = sharding
+        self.channels = in_channels(model)
         self.row_multiple = split_rows(stride, _row_parts(sharding))
-        self._preprocessing, self._count = preprocessing, len(scales) * (1 + flip)
+        self._preprocessing = preprocessing or preprocessing_of(model)
+        self._count = len(scales) * (1 + flip)
         logits_fn = whole_image(model)
         if window is not None:
             logits_fn = sliding_window(logits_fn, window)

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def as_images(images: Any) -> tuple[list[NDArray[np.uint8]], bool]:
-    """Pictures as uint8 (H, W, 3) each, and whether it was a single one.
+def as_images(images: Any, channels: int = 3) -> tuple[list[NDArray[np.uint8]], bool]:
+    """Pictures as uint8 (H, W, channels) each, and whether it was a single one.
 
     Args:
-        images: (H, W, 3), (B, H, W, 3), or a sequence of (H, W, 3).
+        images: (H, W, C), (B, H, W, C), or a sequence of (H, W, C).
+        channels: C.
 
     Raises:
         ValueError: see `as_pixels`; or there is none.
@@ -24,19 +25,21 @@ def as_images(images: Any) -> tuple[list[NDArray[np.uint8]], bool]:
     if not isinstance(images, Sequence):
         array = np.asarray(images)
         if array.ndim != 4:
-            return [as_pixels(array, "the image")], True
+            return [as_pixels(array, "the image", channels)], True
         images = list(array)
     if not len(images):
         raise ValueError("images is empty; give at least one image")
-    return [as_pixels(x, f"images[{index}]") for index, x in enumerate(images)], False
+    named = ((x, f"images[{index}]") for index, x in enumerate(images))
+    return [as_pixels(x, name, channels) for x, name in named], False
 
 
-def as_pixels(image: Any, name: str) -> NDArray[np.uint8]:
-    """RGB bytes (H, W, 3) of a picture of any numeric type, from 0 to 255.
+def as_pixels(image: Any, name: str, channels: int = 3) -> NDArray[np.uint8]:
+    """Bytes (H, W, channels) of a picture of any numeric type, from 0 to 255.
 
     Args:
         image: what `np.asarray` takes; fractions are rounded.
         name: of the picture, in errors.
+        channels: that it must have; 3 are RGB.
 
     Raises:
         ValueError: another shape or type, NaN, or values that are no RGB.
@@ -46,7 +49,7 @@ def as_pixels(image: Any, name: str) -> NDArray[np.uint8]:
         array([[[  0, 128, 255]]], dtype=uint8)
     """
     array = np.asarray(image)
-    _check_shape(array, name)
+    _check_shape(array, name, channels)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
@@ -68,14 +71,16 @@ def as_pixels(image: Any, name: str) -> NDArray[np.uint8]:
     return np.round(array).astype(np.uint8)
 
 
-def _check_shape(array: np.ndarray, name: str) -> None:
-    """Raise a ValueError that says how to make (H, W, 3) of it."""
+def _check_shape(array: np.ndarray, name: str, channels: int) -> None:
+    """Raise a ValueError that says how to make (H, W, channels) of it."""
     shape = array.shape
-    if array.ndim == 3 and shape[-1] == 3 and 0 not in shape:
+    if array.ndim == 3 and shape[-1] == channels and 0 not in shape:
         return
-    mend = "give (H, W, 3)"
+    mend = f"give (H, W, {channels})"
     if 0 in shape:
         mend = "give at least one pixel"
+    elif channels != 3:
+        pass
     elif array.ndim == 2:
         mend = "it is grey: give (H, W, 3), as np.stack([image] * 3, axis=-1)"
     elif array.ndim == 3 and shape[-1] == 4:

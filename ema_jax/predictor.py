@@ -20,9 +20,9 @@ from ema_jax.models import MODELS, Network
 from ema_jax.networks import with_eval_iters
 from ema_jax.options import check_count, check_option
 from ema_jax.pixels import as_images, as_pixels
-from ema_jax.preprocessing import IMAGENET, Preprocessing
+from ema_jax.preprocessing import Preprocessing
 from ema_jax.responsibilities import at_image_size, responsibility_maps
-from ema_jax.segmenter import Segmenter, variable_shapes
+from ema_jax.segmenter import Segmenter, preprocessing_of, variable_shapes
 from ema_jax.weights import check_shapes, count_classes, load_model
 
 Progress = Callable[[int, int], Any]
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], Any]
 
 
 class Images(Protocol):
-    """A length, and an image (H, W, 3) uint8 for every index."""
+    """A length, and an image (H, W, C) uint8 for every index."""
 
     def __len__(self) -> int: ...
 
@@ -89,7 +89,7 @@ class Predictor:
         model: Segmenter,
         variables: Mapping[str, Any],
         classes: Classes | None = None,
-        preprocessing: Preprocessing = IMAGENET,
+        preprocessing: Preprocessing | None = None,
         *,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -105,7 +105,7 @@ class Predictor:
             model: the network.
             variables: {"params": …, "batch_stats": …} of it.
             classes: that it tells apart; without names, in VOC's colours by default.
-            preprocessing: that its weights expect.
+            preprocessing: that its weights expect; None: the network's own.
             scales, flip, window, sharding: see `Inference`.
             num_iters: EM iterations, other than the network's own.
             batch_size: images of one program; they share a canvas.
@@ -129,7 +129,7 @@ class Predictor:
         _check_multiple(canvas_multiple, model.backbone.output_stride)
         self.model, self.variables = model, jax.device_put(dict(variables), everywhere)
         self.classes = classes or Classes((), voc_palette(count))
-        self.preprocessing = preprocessing
+        self.preprocessing = preprocessing or preprocessing_of(model)
         self._batch_size, self._multiple = batch_size, canvas_multiple
         self._inference = Inference(
             model,
@@ -179,7 +179,6 @@ class Predictor:
                 preprocessing = preprocessing or described.preprocessing
                 model = model or described.network.build()
             network = _named(model, variables)
-            preprocessing = preprocessing or IMAGENET
             return cls(network, variables, classes, preprocessing, **options)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -191,7 +190,7 @@ class Predictor:
 
         Args:
             images: RGB (H, W, 3), from 0 to 255; a list of such, of any sizes; or
-                (B, H, W, 3).
+                (B, H, W, 3). As many channels as the network takes.
             progress: called after each batch with the images done, and all.
 
         Returns:
@@ -200,7 +199,7 @@ class Predictor:
         Raises:
             ValueError: no picture, or something else than one; says which.
         """
-        pixels, single = as_images(images)
+        pixels, single = as_images(images, self._inference.channels)
         sizes = np.array([image.shape[:2] for image in pixels])
         found: dict[int, Prediction] = {}
         for index, prediction in self.stream(pixels, sizes):
@@ -216,14 +215,14 @@ class Predictor:
         One batch is read while the devices are at the one before.
 
         Args:
-            images: RGB uint8 (H, W, 3) for every index, read when it is its turn.
+            images: uint8 (H, W, C) for every index, read when it is its turn.
             sizes: their heights and widths (n, 2).
         """
         pending = None
         multiple = self._inference.row_multiple
         for batch in plan(sizes, self._multiple, self._batch_size, multiple):
             rows = [images[i] if i >= 0 else None for i in batch.indices]
-            pixels = self._place(*stack(rows, batch.shape))
+            pixels = self._stack(rows, batch.shape)
             results = self._inference.labels_and_confidence(self.variables, *pixels)
             if pending is not None:
                 yield from self._rows(*pending)
@@ -246,7 +245,7 @@ class Predictor:
         Raises:
             ValueError: a network without EM attention.
         """
-        pixels = as_pixels(image, "the image")
+        pixels = as_pixels(image, "the image", self._inference.channels)
         size = (pixels.shape[0], pixels.shape[1])
         shape = canvas_shape(size, self._multiple)
         stride = self.model.backbone.output_stride
@@ -287,13 +286,16 @@ class Predictor:
     ) -> NDArray[np.float32]:
         """(H, W, num_classes), by the program of the batch that the picture was in."""
         empty = [None] * (self._batch_size - 1)
-        pixels = self._place(*stack([image, *empty], shape))
+        pixels = self._stack([image, *empty], shape)
         found = self._inference.probabilities(self.variables, *pixels)
         return np.asarray(found[0, : image.shape[0], : image.shape[1]])
 
-    def _place(self, *arrays: np.ndarray) -> tuple[jax.Array, ...]:
-        sharding = self._inference.sharding
-        return tuple(jax.device_put(array, sharding) for array in arrays)
+    def _stack(
+        self, images: Sequence[NDArray[np.uint8] | None], shape: tuple[int, int]
+    ) -> tuple[jax.Array, ...]:
+        """Images on a canvas, and their mask, on the devices."""
+        arrays = stack(images, shape, self._inference.channels)
+        return tuple(jax.device_put(x, self._inference.sharding) for x in arrays)
 
 
 def _named(model: str | Segmenter | None, variables: Mapping[str, Any]) -> Segmenter:

@@ -7,15 +7,16 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-Channels = tuple[float, float, float]
-
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """`(RGB/255 - mean) / std`, as the weights of a network expect it.
+    """`(image/255 - mean) / std`, as the weights of a network expect it.
 
     Attributes:
-        mean, std: of red, green and blue, in parts of 255.
+        mean, std: of each channel, red, green and blue if there are three, in parts of
+            255.
+        value_range: what became 0 and 255 in images of more than 8 bits, if there were
+            any.
 
     Example:
         >>> image = jnp.full((1, 1, 1, 3), 255, jnp.uint8)
@@ -24,14 +25,15 @@ class Preprocessing:
         Array([[[[1., 1., 1.]]]], dtype=float32)
     """
 
-    mean: Channels
-    std: Channels
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[float, float] | None = None
 
     def normalize(self, images: Array, mask: Array) -> Array:
         """Normalised images, and zero where the mask is false.
 
         Args:
-            images: (B, H, W, 3), uint8.
+            images: (B, H, W, C), uint8.
             mask: (B, H, W), true on the image.
         """
         scaled = images.astype(jnp.float32) / 255
@@ -40,16 +42,27 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists."""
-        return {name: list(values) for name, values in asdict(self).items()}
+        return {name: list(x) for name, x in asdict(self).items() if x is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
         """The inverse of `to_json`."""
-        red_green_blue = {name: tuple(map(float, values[name])) for name in _FIELDS}
-        return cls(**red_green_blue)  # type: ignore[arg-type]
+        mean, std = (tuple(map(float, values[name])) for name in ("mean", "std"))
+        stated = values.get("value_range")
+        return cls(mean, std, None if stated is None else (stated[0], stated[1]))
 
+    def over(self, channels: int) -> "Preprocessing":
+        """Of images of so many channels: if others than these, their mean for each.
 
-_FIELDS = ("mean", "std")
+        Example:
+            >>> Preprocessing(mean=(0.25, 0.5, 0.75), std=(0.5, 0.5, 0.5)).over(1).mean
+            (0.5,)
+        """
+        if channels == len(self.mean):
+            return self
+        mean, std = (sum(x) / len(x) for x in (self.mean, self.std))
+        return Preprocessing((mean,) * channels, (std,) * channels)
+
 
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """That of the published networks."""

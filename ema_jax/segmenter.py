@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from ema_jax.enlarge import enlarge
 from ema_jax.heads import FCNHead
 from ema_jax.options import check_counts, check_images, check_option, check_share
+from ema_jax.preprocessing import IMAGENET, Preprocessing
 from ema_jax.resize import resize_bilinear, resize_on_canvas
 from ema_jax.resnet import STAGE_SIZES, ResNet, Stem
 
@@ -205,6 +206,11 @@ dropout_rate, dtype, hidden_channels, stage
 def in_channels(model: nn.Module) -> int:
     """Channels of the images of a network; 3 where its backbone says nothing."""
     return getattr(getattr(model, "backbone", None), "in_channels", 3)
+
+
+def preprocessing_of(model: nn.Module) -> Preprocessing:
+    """What turns bytes into the images of a network."""
+    return IMAGENET.over(in_channels(model))
 
 
 def variable_shapes(model: nn.Module) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class ThreeConvolutions(nn.Module):
     """In the place of a ResNet."""
 
     bn_decay: float
+    in_channels: int = 3
     output_stride: int = 8
     every_stage: bool = False
 
@@ -36,7 +37,7 @@ class ThreeConvolutions(nn.Module):
     def __call__(
         self, x: Array, *, train: bool, mask: Array | None = None
     ) -> tuple[Features, ...]:
-        """(B, H, W, 3) to (B, ⌈H/8⌉, ⌈W/8⌉, 8); or to four stages, from stride 4 on."""
+        """(B, H, W, C) to (B, ⌈H/8⌉, ⌈W/8⌉, 8); or to four stages, from stride 4 on."""
         stages = []
         for i in range(3):
             conv = ConvBN(8, 3, 2, bn_decay=self.bn_decay, name=f"conv{i}")
@@ -53,13 +54,14 @@ def NANO(  # noqa: N802
     bn_decay: float = 0.9,
     dropout_rate: float = 0.1,
     auxiliary_head: bool = False,
+    in_channels: int = 3,
     **_: object,
 ) -> Segmenter:
     """The head of EMANet on three convolutions; other options are not looked at."""
     shared = {"num_classes": num_classes, "bn_decay": bn_decay}
     shared |= {"dropout_rate": dropout_rate, "hidden_channels": 8}
     return Segmenter(
-        ThreeConvolutions(bn_decay),
+        ThreeConvolutions(bn_decay, in_channels),
         ContextHead(EMAU(num_bases=4, bn_decay=bn_decay), channels=8, **shared),
         FCNHead(stage=1, **shared) if auxiliary_head else None,
     )
@@ -71,11 +73,12 @@ def SMALL(  # noqa: N802
     dropout_rate: float = 0.1,
     output_stride: int = 8,
     dtype: object = None,
+    in_channels: int = 3,
     **unit: Any,
 ) -> Segmenter:
     """NANO with the options of EMAU, and as many parameters as MICRO."""
     return Segmenter(
-        ThreeConvolutions(bn_decay),
+        ThreeConvolutions(bn_decay, in_channels),
         ContextHead(
             with_options(EMAU, {"num_bases": 4, **unit}, bn_decay=bn_decay),
             num_classes,

@@ -51,7 +51,7 @@ def run_evaluate(trained: Trained, split: str | None, output: str | None) -> Non
     """Print the scores of a trained network; in a folder, those of each image."""
     data = trained.config.data
     split = split or data.val_split
-    dataset = open_dataset(data.name, **data_options(data))
+    dataset = open_dataset(data.name, **data_options(trained.config))
     trained.check_classes(dataset)
     validation = trained.validation(dataset, split)
     if output is None:
@@ -73,14 +73,14 @@ def run_predict(
     bases: str | None,
 ) -> None:
     """Write masks of images; a file that is not an image is reported at the end."""
-    data = trained.config.data
+    data, predictor = trained.config.data, trained.predictor()
     problems = predict(
-        trained.predictor(),
+        predictor,
         images,
         output,
         confidence=confidence,
         bases=bases,
-        value_range=data.get("value_range"),
+        value_range=data.get("value_range") or predictor.preprocessing.value_range,
     )
     print(f"masks are in {output}")
     if problems:
@@ -92,7 +92,7 @@ def run_data(config: str, overrides: Sequence[str], output: str | None) -> None:
     loaded = load_config(config, overrides)
     check_limits(loaded)
     data = loaded.data
-    dataset = open_dataset(data.name, **data_options(data))
+    dataset = open_dataset(data.name, **data_options(loaded))
     print(look(dataset, data.train_split, data.val_split, output))
 
 

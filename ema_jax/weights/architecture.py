@@ -82,7 +82,8 @@ def expected_shapes(**options: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     whole = "num_classes" in options
     make: Callable[..., Any] = EMANet if whole else ResNet
     init = partial(make(**options).init, train=False)
-    shapes = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, 33, 33, 3)))
+    images = jnp.zeros((1, 33, 33, options["in_channels"]))
+    shapes = jax.eval_shape(init, jax.random.key(0), images)
     if not whole:
         shapes = {kind: {"backbone": tree} for kind, tree in shapes.items()}
     return {path: leaf.shape for path, leaf in flatten_dict(shapes).items()}
@@ -103,6 +104,7 @@ def backbone_options(backbone: Tree) -> dict[str, Any]:
         "stage_sizes": tuple(stages.count(f"stage{stage}") for stage in (1, 2, 3, 4)),
         "width": _outputs(backbone["stage1_block1"]["conv2"]),
         **stem_options,
+        "in_channels": backbone["stem_conv1"]["conv"]["kernel"].shape[-2],
     }
 
 

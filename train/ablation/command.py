@@ -90,9 +90,8 @@ def open_datasets(ablation: Ablation) -> dict[str, Dataset]:
     """The data set of each run; records are written once, before many processes do."""
     opened = cache(open_dataset)
     return {
-        run.folder: opened(data.name, **data_options(data))
+        run.folder: opened(run.config.data.name, **data_options(run.config))
         for run in ablation.runs
-        for data in [run.config.data]
     }
 
 

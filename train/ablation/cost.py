@@ -43,9 +43,8 @@ def main(folder: Path) -> int:
     end_with_parent()
     log_to_stderr()
     config = read_specification(folder).config
-    data = config.data
     try:
-        dataset = open_dataset(data.name, **data_options(data))
+        dataset = open_dataset(config.data.name, **data_options(config))
         found = costs(config, dataset.num_classes)
     except (DoesNotFitError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)

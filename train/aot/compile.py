@@ -12,6 +12,7 @@ from jax.experimental import topologies
 from jax.stages import Compiled
 from ml_collections import ConfigDict
 
+from ema_jax.segmenter import in_channels
 from train.devices.memory import exhausted
 from train.devices.mesh import DeviceMesh
 from train.devices.partition import (
@@ -90,7 +91,8 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Comp
     state = abstract_state(
         model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
     )
-    batch = abstract_batch(config.batch_size, crop_canvas(config, model, mesh))
+    canvas = crop_canvas(config, model, mesh)
+    batch = abstract_batch(config.batch_size, canvas, in_channels(model))
     step = configured_step(config, model, optimizer, mesh, state)
     lowered = cast(Any, step).lower(state, batch)
     try:

@@ -67,6 +67,7 @@ LIMITS: dict[str, Limit] = {
     "early_stop": optional(COUNT),
     "non_finite": STOP_OR_SKIP,
     "max_non_finite": COUNT,
+    "model.in_channels": optional(COUNT),
     "model.dropout_rate": PART,
     "model.bn_decay": SHARE,
     "model.num_bases": optional(COUNT),

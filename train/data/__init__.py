@@ -63,6 +63,7 @@ def open_dataset(
     root: str | None,
     data_dir: str | None,
     label_map: Sequence[tuple[str, str]] = (),
+    in_channels: int = 3,
     **folder: Any,
 ) -> Dataset:
     """Opens a data set; the first time its records are verified and written.
@@ -74,7 +75,8 @@ def open_dataset(
       data_dir: where prepared records and downloads go; None means TFDS's default
         folder.
       label_map: pairs of a class and the one to which it is joined, or "ignore".
-      **folder: `FolderOptions`, of the set `folder` alone.
+      in_channels: of the images; other than 3 for the set `folder` alone.
+      **folder: `FolderOptions`, of that set alone.
 
     Raises:
       UserError: unknown name, missing folder or archive, a failed download, or a defect
@@ -85,7 +87,13 @@ def open_dataset(
     openers = dict(DATASETS)
     given = {key: value for key, value in folder.items() if value is not None}
     if name == "folder":
-        openers[name] = partial(open_folder, options=FolderOptions(**given))
+        options = FolderOptions(in_channels=in_channels, **given)
+        openers[name] = partial(open_folder, options=options)
+    elif in_channels != 3:
+        raise UserError(
+            f"config.model.in_channels={in_channels} is for the data set 'folder'; the "
+            f"images of {name!r} have 3"
+        )
     elif given:
         raise UserError(
             f"config.data.{next(iter(given))} is of the data set 'folder', not of "
@@ -94,6 +102,9 @@ def open_dataset(
     return open_named(name, openers, root=root, data_dir=data_dir, label_map=label_map)
 
 
-def data_options(data: Any) -> dict[str, Any]:
-    """What `open_dataset` takes of `config.data`, which may be older than a field."""
-    return {key: getattr(data, key) for key in OPTIONS if key in data}
+def data_options(config: Any) -> dict[str, Any]:
+    """What `open_dataset` takes of a config, which may be older than a field."""
+    data, model = config.data, config.model
+    options = {key: getattr(data, key) for key in OPTIONS if key in data}
+    given = model.in_channels if "in_channels" in model else None
+    return options | {"in_channels": 3 if given is None else given}

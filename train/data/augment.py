@@ -29,7 +29,7 @@ def augment(
     """Scale, pad at the bottom and right, crop, flip; in this order.
 
     Args:
-      image: uint8 (H, W, 3).
+      image: uint8 (H, W, C).
       label: uint8 (H, W).
       rng: makes every draw.
       scales: one of them is drawn, each as likely.
@@ -37,7 +37,7 @@ def augment(
       flip: whether to mirror every other image left to right.
 
     Returns:
-      The image (*crop_size, 3), its labels (255 where padded) and the mask that is True
+      The image (*crop_size, C), its labels (255 where padded) and the mask that is True
       on real, not padded, pixels.
     """
     image, label = scale(image, label, draw_scale(rng, scales))
@@ -65,6 +65,9 @@ def resize_image(image: Byte, size: Size) -> Byte:
     """Bilinear with aligned corners: source = i · (h − 1) / (H − 1)."""
     if image.shape[:2] == tuple(size):
         return image
+    if image.shape[-1] not in (1, 3):
+        planes = np.moveaxis(image, -1, 0)[..., None]
+        return np.dstack([resize_image(plane, size) for plane in planes])
     (height, width), (rows, columns) = image.shape[:2], size
     step_y = (height - 1) / max(1, rows - 1)
     step_x = (width - 1) / max(1, columns - 1)
@@ -76,7 +79,7 @@ def resize_image(image: Byte, size: Size) -> Byte:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return np.asarray(resized, np.uint8)
+    return np.asarray(resized, np.uint8).reshape(*size, -1)
 
 
 def resize_label(label: Byte, size: Size) -> Byte:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from train.data.access import IGNORE_LABEL
 from train.data.coding import Coding, Values, decode, identity
 from train.data.masks import encode_mask, read_mask
-from train.data.photographs import Range, read_photograph
+from train.data.photographs import Range, ValueRange, read_photograph
 from train.user.errors import UserError
 
 MEND = "; replace it or take it out of its split"
@@ -47,12 +47,16 @@ class Contents:
       palette: uint8 (num_classes, 3) RGB, for drawing.
       splits: name -> a function that yields the examples.
       fingerprint: changes whenever the records would; names their folder.
+      channels: of the images.
+      value_range: of those of more than 8 bits; None: there are none.
     """
 
     class_names: tuple[str, ...]
     palette: NDArray[np.uint8]
     splits: Mapping[str, Callable[[], Iterable[Example]]]
     fingerprint: str
+    channels: int = 3
+    value_range: ValueRange | None = None
 
 
 def verified_examples(
@@ -62,6 +66,7 @@ def verified_examples(
     coding: Callable[[], Coding] | None = None,
     read_label: Callable[[Path], Values] = read_mask,
     value_range: Callable[[], Range] | None = None,
+    channels: int = 3,
 ) -> Iterator[Example]:
     """Reads each pair and yields it as a record.
 
@@ -73,6 +78,7 @@ def verified_examples(
       read_label: reads a mask file.
       value_range: gives what is black and white in images of more than 8 bits; None:
         they are refused.
+      channels: of the images.
 
     Raises:
       UserError: a file is missing or unreadable, the sizes differ, or a mask holds
@@ -80,7 +86,7 @@ def verified_examples(
     """
     meaning = identity(num_classes) if coding is None else coding()
     for pair in pairs:
-        image = read_photograph(pair.image, value_range, MEND)
+        image = read_photograph(pair.image, value_range, MEND, channels)
         values = read_label(pair.mask)
         size = image.pixels.shape[:2]
         _check_size(pair, size, values.shape)
@@ -121,7 +127,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder):
         contents = self._contents
         features = tfds.features.FeaturesDict(
             {
-                "image": tfds.features.Image(shape=(None, None, 3)),
+                "image": tfds.features.Image(shape=(None, None, None)),
                 "label": tfds.features.Image(
                     shape=(None, None, 1), encoding_format="png"
                 ),

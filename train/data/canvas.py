@@ -9,17 +9,22 @@ from ema_jax.canvas import CanvasBatch, place, plan, stack
 from train.data.access import IGNORE_LABEL, Batch, RandomAccess
 
 
-def fill_canvas(examples: Sequence[dict], shape: tuple[int, int]) -> Batch:
+def fill_canvas(
+    examples: Sequence[dict], shape: tuple[int, int], channels: int = 3
+) -> Batch:
     """Stack examples of many sizes on one canvas.
 
     Args:
-        examples: each {"image" (h, w, 3), "label" (h, w)}; an empty one is no example.
+        examples: each {"image" (h, w, C), "label" (h, w)}; an empty one is no example.
+        shape: of the canvas.
+        channels: C.
 
     Returns:
-        {"image" (B, H, W, 3) uint8, "label" (B, H, W) uint8 with 255 outside the
+        {"image" (B, H, W, C) uint8, "label" (B, H, W) uint8 with 255 outside the
         image, "mask" (B, H, W) bool, true on the image}.
     """
-    images, masks = stack([example.get("image") for example in examples], shape)
+    pixels = [example.get("image") for example in examples]
+    images, masks = stack(pixels, shape, channels)
     nothing = np.zeros((0, 0), np.uint8)
     labels = [example.get("label", nothing) for example in examples]
     labels = [place(label, shape, IGNORE_LABEL) for label in labels]
@@ -33,6 +38,7 @@ def canvas_batches(
     batch_size: int,
     row_multiple: int = 1,
     *,
+    channels: int = 3,
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 2,
@@ -48,7 +54,7 @@ def canvas_batches(
         start = process_index * count
         indices = batch.indices[start : start + count]
         examples = [source[i] if i >= 0 else {} for i in indices]
-        return batch, fill_canvas(examples, batch.shape)
+        return batch, fill_canvas(examples, batch.shape, channels)
 
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2)
     batches = plan(sizes, multiple, batch_size, row_multiple)

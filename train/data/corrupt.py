@@ -97,7 +97,7 @@ def evaluated_split(
     def blank(index: int) -> dict[str, np.ndarray]:
         height, width = sizes[index]
         return {
-            "image": np.zeros((height, width, 3), np.uint8),
+            "image": np.zeros((height, width, dataset.channels), np.uint8),
             "label": np.full((height, width), dataset.ignore_label, np.uint8),
         }
 

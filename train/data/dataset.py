@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from train.data.access import IGNORE_LABEL, DamagedRecordError, RandomAccess
 from train.data.builder import Contents, SegmentationBuilder
-from train.data.images import decode_image
 from train.data.label_map import map_labels
 from train.data.masks import decode_mask
+from train.data.photographs import Range, decode_record
 from train.user.errors import UserError
 from train.user.names import nearest
+
+VALUE_RANGE = "value_range.json"
+"""Beside the records."""
 
 log = logging.getLogger("ema_jax")
 
@@ -28,17 +32,21 @@ log = logging.getLogger("ema_jax")
 class RecordSource:
     """The decoded examples of one split; safe across threads, and picklable.
 
-    `source[i]` is {"image": uint8 (H, W, 3) RGB, "label": uint8 (H, W), "name": str}.
-    The order is that of the records, which TFDS shuffles once, when writing.
+    `source[i]` is {"image": uint8 (H, W, C), "label": uint8 (H, W), "name": str}, RGB
+    if C is 3. The order is that of the records, which TFDS shuffles once, when writing.
 
     Args:
       dataset: the data set's name.
       split: one that exists.
       folder: of the prepared records.
+      channels: of the images.
     """
 
-    def __init__(self, dataset: str, split: str, folder: str) -> None:
+    def __init__(
+        self, dataset: str, split: str, folder: str, channels: int = 3
+    ) -> None:
         self.dataset, self.split, self.folder = dataset, split, folder
+        self.channels = channels
         self.records = _records(_read_builder(folder), split)
 
     def __len__(self) -> int:
@@ -51,7 +59,7 @@ class RecordSource:
         try:
             record = self.records[index]
             name = record["name"].decode()
-            image = decode_image(record["image"])
+            image = decode_record(record["image"], self.channels)
             label = decode_mask(record["label"])
             if image.shape[:2] != label.shape:
                 raise ValueError(f"image {image.shape[:2]}, label {label.shape}")
@@ -73,6 +81,7 @@ class Dataset:
       class_names: one per class.
       palette: uint8 (num_classes, 3) RGB.
       folder: of the prepared records.
+      channels: of the images.
       ignore_label: the label of pixels that count nowhere.
     """
 
@@ -80,6 +89,7 @@ class Dataset:
     class_names: tuple[str, ...]
     palette: NDArray[np.uint8]
     folder: str
+    channels: int = 3
     ignore_label: int = IGNORE_LABEL
 
     @property
@@ -87,10 +97,19 @@ class Dataset:
         """How many classes the labels tell apart, the ignore label not counted."""
         return len(self.class_names)
 
+    @property
+    def value_range(self) -> Range | None:
+        """What became 0 and 255 in images of more than 8 bits, if there were any."""
+        path = Path(self.folder) / VALUE_RANGE
+        if not path.is_file():
+            return None
+        low, high = json.loads(path.read_text())
+        return low, high
+
     def source(self, split: str) -> RandomAccess:
         """The decoded examples of a split; UserError for one that does not exist."""
         self._check(split)
-        return RecordSource(self.name, split, self.folder)
+        return RecordSource(self.name, split, self.folder, self.channels)
 
     def sizes(self, split: str) -> NDArray[np.int32]:
         """Heights and widths (n, 2) in the order of `source`; decodes no image."""
@@ -149,7 +168,9 @@ def open_named(
     if label_map:
         contents = map_labels(contents, label_map)
     folder = prepare(name, contents, data_dir)
-    return Dataset(name, contents.class_names, contents.palette, str(folder))
+    return Dataset(
+        name, contents.class_names, contents.palette, str(folder), contents.channels
+    )
 
 
 def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
@@ -167,6 +188,9 @@ def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
     _mention_older(folder)
     try:
         _write(builder)
+        if contents.value_range is not None and contents.value_range.known is not None:
+            kept = json.dumps(contents.value_range.known)
+            (folder / VALUE_RANGE).write_text(kept)
     except Exception as error:
         if isinstance(error, OSError) and folder.exists():
             return folder

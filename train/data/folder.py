@@ -21,7 +21,7 @@ from train.data.class_file import read_classes
 from train.data.coding import Values, told_or_found
 from train.data.listing import fingerprint, resolve_root
 from train.data.mask_files import read_values
-from train.data.photographs import measured_range
+from train.data.photographs import ValueRange
 from train.data.polygons import CocoFile, drawn_classes, paint, read_coco, read_labelme
 from train.data.splits import LIST_SPLITS, FolderOptions, Splits, split_name
 from train.user.errors import UserError
@@ -72,14 +72,14 @@ def open_folder(root: str | None, options: FolderOptions | None = None) -> Conte
         names,
     )
     images = [pair.image for split in pairs.values() for pair in split]
-    given = options.value_range
-    measured = partial(measured_range, images) if given is None else lambda: given
+    value_range = ValueRange(images, options.in_channels, options.value_range)
     examples = partial(
         verified_examples,
         num_classes=len(names),
         coding=cache(coding),
         read_label=read_label,
-        value_range=cache(measured),
+        value_range=value_range,
+        channels=options.in_channels,
     )
     return Contents(
         class_names=names,
@@ -94,7 +94,10 @@ def open_folder(root: str | None, options: FolderOptions | None = None) -> Conte
             ignore=classes.ignore,
             colors=sorted(classes.colors.items()),
             value_range=options.value_range,
+            **({"channels": value_range.channels} if value_range.channels != 3 else {}),
         ),
+        channels=options.in_channels,
+        value_range=value_range,
     )
 
 

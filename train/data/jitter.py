@@ -6,8 +6,18 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from train.data.augment import Byte
+from train.user.errors import UserError
 
 ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+
+
+def check_jitter(strength: Sequence[float], channels: int) -> None:
+    """Raise a UserError if colours are to vary where there are none."""
+    if any(strength) and channels != 3:
+        raise UserError(
+            f"config.data.color_jitter={tuple(strength)} is for images of 3 channels, "
+            f"and these have {channels}; set it to (0, 0, 0, 0)"
+        )
 
 
 def jitter(image: Byte, rng: np.random.Generator, strength: Sequence[float]) -> Byte:

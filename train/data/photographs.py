@@ -1,14 +1,15 @@
-"""Photographs as cameras and instruments write them, as 8-bit images of three channels.
+"""Images as cameras and instruments write them, with 8 bits a channel.
 
-What OpenCV reads to the same is kept as it lies there. All else is decoded and written
-as PNG: more than 8 bits, scaled; what Pillow alone reads, HEIC by its plugin.
+What OpenCV reads to the same three channels is kept as it lies there. All else is
+decoded and written as PNG: more than 8 bits, scaled; what Pillow alone reads, HEIC by
+its plugin; other numbers of channels.
 """
 
 import contextlib
 import importlib
 import io
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from train.data.channels import (
+    TIFF,
+    check_colors,
+    decode_channels,
+    grey,
+    pack,
+    unpack,
+)
 from train.data.images import decode_image, read_bytes
 from train.user.errors import UserError
 
@@ -35,8 +44,8 @@ class Photograph(NamedTuple):
     """An image, upright.
 
     Attributes:
-      pixels: RGB uint8 (H, W, 3).
-      data: the file that OpenCV decodes to them; None where it does not.
+      pixels: uint8 (H, W, C), RGB if there are three.
+      data: the file that OpenCV decodes to these three; None where it does not.
       source: what it was then; else "".
     """
 
@@ -45,17 +54,25 @@ class Photograph(NamedTuple):
     source: str = ""
 
     def encoded(self) -> bytes:
-        """A file that OpenCV decodes to the pixels."""
+        """What `decode_record` decodes to the pixels."""
         if self.data is not None:
             return self.data
+        if self.pixels.shape[-1] != 3:
+            return pack(self.pixels)
         _, png = cv2.imencode(".png", self.pixels[..., ::-1])
         return png.tobytes()
+
+
+def decode_record(data: bytes, channels: int) -> NDArray[np.uint8]:
+    """The pixels (H, W, channels) of `Photograph.encoded`."""
+    return decode_image(data) if channels == 3 else unpack(data, channels)
 
 
 def read_photograph(
     path: Path,
     value_range: Callable[[], Range] | None = None,
     mend: str = "",
+    channels: int = 3,
 ) -> Photograph:
     """The photograph in a file.
 
@@ -64,45 +81,76 @@ def read_photograph(
       value_range: gives what is black and white where there are more than 8 bits; None:
         such are refused.
       mend: end of the message about one that cannot be read.
+      channels: that it is to have: three, where grey is tripled and alpha dropped; one,
+        where colours become grey; any other number, if the file has as many.
 
     Raises:
       UserError: it cannot be read.
     """
     data = read_bytes(path, mend)
     try:
-        pixels, kept = decode_any(path.suffix.lower(), data)
+        pixels, kept = decode_any(path.suffix.lower(), data, channels)
     except ValueError as error:
         raise UserError(
             f"{path}: cannot be read as an image ({error}){mend}"
         ) from error
     if kept:
         return Photograph(pixels.astype(np.uint8), data)
+    several = "" if channels == 3 else f", {channels} channels"
     if pixels.dtype == np.uint8:
-        return Photograph(pixels.astype(np.uint8), None, "of a format that PNG keeps")
+        source = f"of a format that PNG keeps{several}"
+        return Photograph(pixels.astype(np.uint8), None, source)
     if value_range is None:
         raise UserError(
             f"{path}: holds {pixels.dtype} values; write it with 8 bits a channel"
         )
     low, high = value_range()
-    source = f"{pixels.dtype}, {low:g} to {high:g} as 8 bits"
+    source = f"{pixels.dtype}, {low:g} to {high:g} as 8 bits{several}"
+    if channels == 3:
+        pixels = as_three(pixels)
     return Photograph(to_bytes(pixels, low, high), None, source)
 
 
 def to_bytes(image: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) of one, two, three or four channels; alpha is dropped.
+    """Values from `low`, which is 0 then, to `high`, which is 255.
 
     Example:
-        >>> to_bytes(np.array([[0, 2048, 4095, 5000]], np.uint16), 0, 4095)[0, :, 0]
+        >>> to_bytes(np.array([0, 2048, 4095, 5000], np.uint16), 0, 4095)
         array([  0, 128, 255, 255], dtype=uint8)
     """
+    scaled = (image.astype(np.float64) - low) / max(high - low, 1e-12)
+    return np.rint(255 * np.nan_to_num(scaled.clip(0, 1))).astype(np.uint8)
+
+
+def as_three(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(H, W, 3) of one, two, three or four channels: grey is tripled, alpha dropped."""
     channels = image.reshape(*image.shape[:2], -1)
     channels = channels[..., :3] if channels.shape[-1] > 2 else channels[..., :1]
-    scaled = (channels.astype(np.float64) - low) / max(high - low, 1e-12)
-    bytes_ = np.rint(255 * np.nan_to_num(scaled.clip(0, 1))).astype(np.uint8)
-    return np.broadcast_to(bytes_, (*image.shape[:2], 3))
+    return np.broadcast_to(channels, (*image.shape[:2], 3))
 
 
-def measured_range(paths: Iterable[Path]) -> Range:
+class ValueRange:
+    """What is black and white in images of more than 8 bits, known when first needed.
+
+    Attributes:
+      paths: of the images.
+      channels: of them.
+      known: what is stated, or was measured; None: neither, yet.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], channels: int = 3, stated: Range | None = None
+    ) -> None:
+        self.paths, self.channels, self.known = paths, channels, stated
+
+    def __call__(self) -> Range:
+        """Stated, or else measured; see `measured_range`."""
+        if self.known is None:
+            self.known = measured_range(self.paths, self.channels)
+        return self.known
+
+
+def measured_range(paths: Iterable[Path], channels: int = 3) -> Range:
     """What is black and white in files of which some have more than 8 bits.
 
     For whole numbers from 0 on, the least depth of `DEPTHS` that holds them all; for
@@ -113,7 +161,7 @@ def measured_range(paths: Iterable[Path]) -> Range:
         if path.suffix.lower() not in DEEP:
             continue
         with contextlib.suppress(ValueError):
-            deep, _ = decode_any(path.suffix.lower(), read_bytes(path))
+            deep, _ = decode_any(path.suffix.lower(), read_bytes(path), channels)
             if deep.dtype != np.uint8:
                 lows.append(float(np.nanmin(deep)))
                 highs.append(float(np.nanmax(deep)))
@@ -134,12 +182,23 @@ def measured_range(paths: Iterable[Path]) -> Range:
     return chosen
 
 
-def decode_any(suffix: str, data: bytes) -> tuple[NDArray[np.generic], bool]:
-    """Upright pixels, RGB if they are 8-bit, and whether OpenCV decodes them so.
+def decode_any(
+    suffix: str, data: bytes, channels: int = 3
+) -> tuple[NDArray[np.generic], bool]:
+    """Upright pixels, and whether OpenCV decodes them so, with three channels.
+
+    Of three channels (H, W, 3) RGB if they have 8 bits, else as they lie in the file;
+    of any other number (H, W, channels).
 
     Raises:
-      ValueError: it is no whole image.
+      ValueError: it is no whole image, or has other channels.
     """
+    if channels == 1:
+        return grey(decode_any(suffix, data)[0]), False
+    if channels != 3:
+        return decode_channels(suffix, data, channels), False
+    if suffix in TIFF:
+        check_colors(data)
     image = _opencv(data) if suffix in DEEP and data else None
     if image is not None and image.dtype != np.uint8:
         return image, False

@@ -47,12 +47,14 @@ class FolderOptions:
       group_pattern: a regular expression; images for whose names it finds the same are
         kept together then.
       value_range: what is black and white in images of more than 8 bits.
+      in_channels: of the images, as of the network.
     """
 
     mask_pattern: str | None = None
     val_share: float | None = None
     group_pattern: str | None = None
     value_range: tuple[float, float] | None = None
+    in_channels: int = 3
 
 
 class Splits:

@@ -15,7 +15,7 @@ Augment = Callable[..., tuple[np.ndarray, np.ndarray]]
 def load_augment(name: str | None, num_classes: int) -> Augment:
     """The function "module:function" of `config.data.augment`; None: nothing is done.
 
-    It is given an image uint8 (H, W, 3), its labels uint8 (H, W) and a generator that
+    It is given an image uint8 (H, W, C), its labels uint8 (H, W) and a generator that
     depends on seed, step and index alone, from which all its randomness must come; and
     returns image and labels, of any one size, in the same types.
 
@@ -37,6 +37,7 @@ def load_augment(name: str | None, num_classes: int) -> Augment:
     def augment(
         image: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        channels = image.shape[-1]
         try:
             image, label = call(image, label, rng)
         except Exception as error:  # anything that the user's function raises
@@ -44,15 +45,17 @@ def load_augment(name: str | None, num_classes: int) -> Augment:
                 f"config.data.augment={name!r} fails "
                 f"({type(error).__name__}: {' '.join(str(error).split())})"
             ) from error
-        _check(name, image, label, num_classes)
+        _check(name, image, label, num_classes, channels)
         return image, label
 
     return augment
 
 
-def _check(name: str, image: object, label: object, num_classes: int) -> None:
+def _check(
+    name: str, image: object, label: object, num_classes: int, channels: int
+) -> None:
     """Raise a UserError unless they are an image and its labels."""
-    for array, wanted in ((image, "(H, W, 3)"), (label, "(H, W)")):
+    for array, wanted in ((image, f"(H, W, {channels})"), (label, "(H, W)")):
         if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
             kind = getattr(array, "dtype", type(array).__name__)
             raise UserError(
@@ -60,10 +63,10 @@ def _check(name: str, image: object, label: object, num_classes: int) -> None:
             )
     assert isinstance(image, np.ndarray)
     assert isinstance(label, np.ndarray)
-    if image.shape != (*label.shape, 3) or 0 in label.shape:
+    if image.shape != (*label.shape, channels) or 0 in label.shape:
         raise UserError(
             f"config.data.augment={name!r} returns an image {image.shape} and labels "
-            f"{label.shape}; return (H, W, 3) and (H, W)"
+            f"{label.shape}; return (H, W, {channels}) and (H, W)"
         )
     if ((label >= num_classes) & (label != IGNORE_LABEL)).any():
         raise UserError(

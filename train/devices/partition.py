@@ -84,12 +84,12 @@ def crop_canvas(
 
 
 def abstract_batch(
-    images: int, canvas: tuple[int, int]
+    images: int, canvas: tuple[int, int], channels: int = 3
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of what `load_batches` gives."""
     shape = (images, *canvas)
     return {
-        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
+        "image": jax.ShapeDtypeStruct((*shape, channels), jnp.uint8),
         "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
         "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
     }

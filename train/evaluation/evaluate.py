@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from ema_jax import Preprocessing, Segmenter
 from ema_jax.canvas import CanvasBatch
 from ema_jax.inference import Inference
-from ema_jax.preprocessing import IMAGENET
 from train.data.access import Batch, RandomAccess
 from train.data.canvas import canvas_batches
 from train.devices.mesh import DeviceMesh, to_devices
@@ -23,7 +22,7 @@ def configured_inference(
     evaluation: ConfigDict,
     model: Segmenter,
     mesh: DeviceMesh,
-    preprocessing: Preprocessing = IMAGENET,
+    preprocessing: Preprocessing | None = None,
 ) -> Inference:
     """How the section `config.evaluation` has a network see an image.
 
@@ -78,6 +77,7 @@ def placed_batches(
         canvas_multiple,
         batch_size,
         inference.row_multiple,
+        channels=inference.channels,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         num_threads=num_threads,

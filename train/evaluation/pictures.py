@@ -24,14 +24,21 @@ def colorize(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """The first three channels of an image (H, W, C); of one or two the first, grey."""
+    channels = image[..., :3] if image.shape[-1] > 2 else image[..., :1]
+    return np.broadcast_to(channels, (*image.shape[:2], 3))
+
+
 def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """The image with the coloured mask over it, uint8."""
-    mixed = (1 - opacity) * image + opacity * colors.astype(np.float32)
+    mixed = (1 - opacity) * as_rgb(image) + opacity * colors.astype(np.float32)
     return np.round(mixed).astype(np.uint8)
 
 
 def panel(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Pictures of many sizes in a grid on white, one row of pictures a line."""
+    rows = [[as_rgb(picture) for picture in row] for row in rows]
     height = max(picture.shape[0] for row in rows for picture in row)
     width = max(picture.shape[1] for row in rows for picture in row)
     cell = (height + GAP, width + GAP)
@@ -43,7 +50,7 @@ def bases_panel(image: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """The image, and below it a line for each basis: its map after each iteration.
 
     Args:
-        image: RGB uint8 (H, W, 3).
+        image: uint8 (H, W, C).
         maps: responsibilities (T, H, W, K); the largest of a line is yellow, zero blue.
     """
     lines = [[image]]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from tqdm import tqdm
 
 from ema_jax import Predictor, Segmenter
 from ema_jax.networks import em_unit
+from ema_jax.segmenter import in_channels
 from train.data.images import SUFFIXES, image_files
-from train.data.photographs import Range, measured_range, read_photograph
+from train.data.photographs import Range, ValueRange, read_photograph
 from train.evaluation.pictures import bases_panel, overlay, write_picture
 from train.user.errors import UserError
 from train.user.folders import writable_folder
@@ -28,16 +28,19 @@ class ImageFiles:
     Attributes:
         paths: of the files.
         value_range: gives what is black and white in those of more than 8 bits.
+        channels: of the images.
     """
 
     paths: Sequence[Path]
     value_range: Callable[[], Range]
+    channels: int = 3
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return read_photograph(self.paths[index], self.value_range).pixels
+        path, channels = self.paths[index], self.channels
+        return read_photograph(path, self.value_range, channels=channels).pixels
 
 
 def find_images(inputs: Sequence[str], output: str) -> dict[str, Path]:
@@ -139,11 +142,12 @@ def predict(
     problems = []
     images = find_images(inputs, output)
     check_overwrites(images, output, kinds)
-    measured = cache(partial(measured_range, list(images.values())))
-    black_and_white = measured if value_range is None else lambda: value_range
+    channels = in_channels(predictor.model)
+    black_and_white = ValueRange(list(images.values()), channels, value_range)
     for name, path in images.items():
         try:
-            sizes[name] = read_photograph(path, black_and_white).pixels.shape[:2]
+            photograph = read_photograph(path, black_and_white, channels=channels)
+            sizes[name] = photograph.pixels.shape[:2]
         except UserError as error:
             problems.append(str(error))
     if not sizes:
@@ -151,7 +155,7 @@ def predict(
     for kind in kinds:  # before the network is compiled
         writable_folder("output", Path(output) / kind)
     names = list(sizes)
-    files = ImageFiles([images[name] for name in names], black_and_white)
+    files = ImageFiles([images[name] for name in names], black_and_white, channels)
     predictions = predictor.stream(files, np.array(list(sizes.values())))
     bar = tqdm(predictions, total=len(names), unit="image", disable=None)
     for index, prediction in bar:

@@ -8,7 +8,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ema_jax import Preprocessing, Segmenter
-from ema_jax.preprocessing import IMAGENET
 from train.data.access import RandomAccess
 from train.data.corrupt import Split
 from train.devices.mesh import DeviceMesh
@@ -31,7 +30,7 @@ class Validation:
         model: Segmenter,
         mesh: DeviceMesh,
         evaluation: ConfigDict,
-        preprocessing: Preprocessing = IMAGENET,
+        preprocessing: Preprocessing | None = None,
     ):
         """Say what is evaluated how; see `check_evaluation` for what must divide what.
 

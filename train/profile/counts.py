@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr
 
 from ema_jax import Segmenter
-from ema_jax.segmenter import variable_shapes
+from ema_jax.segmenter import in_channels, variable_shapes
 from train.profile.macs import bodies, contractions, scopes
 
 Path = tuple[str, ...]
@@ -76,7 +76,8 @@ class Counts(NamedTuple):
 def count(model: Segmenter, size: int, batch: int) -> Counts:
     """The costs of `model` on `batch` images of `size` × `size`; nothing runs."""
     variables = variable_shapes(model)
-    images = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
+    shape = (batch, size, size, in_channels(model))
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
     program, layers = _trace(model, variables, images)
     found = contractions(program)
     products = [(c.path[1:], c.multiply_adds) for c in found if not c.fixed]

@@ -16,6 +16,7 @@ from jax.stages import Compiled
 from jax.typing import DTypeLike
 
 from ema_jax import Segmenter
+from ema_jax.segmenter import in_channels
 from train.devices.memory import attempt, free_memory, peak_memory
 from train.devices.mesh import make_mesh
 from train.devices.partition import abstract_batch
@@ -70,7 +71,8 @@ def training_program(
     optimizer = sgd(poly_schedule(0.009, 30_000), frozen=frozen_parameters(model))
     step = make_train_step(model, optimizer, make_mesh([device]))
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
-    return cast(Any, step).lower(state, abstract_batch(batch, (size, size))).compile()
+    images = abstract_batch(batch, (size, size), in_channels(model))
+    return cast(Any, step).lower(state, images).compile()
 
 
 def memory_cell(program: Compiled | None) -> Value:

@@ -14,6 +14,7 @@ from ema_jax.classes import Classes
 from train.configuration.limits import check_limits
 from train.data import data_options, open_dataset
 from train.data.corrupt import evaluated_split, tolerant
+from train.data.jitter import check_jitter
 from train.data.users import load_augment
 from train.devices.distributed import compile_together, meet
 from train.devices.memory import compile_to_fit
@@ -77,7 +78,7 @@ class Training:
         mesh = configured_mesh(config)
         check_batch(config, mesh)
         self.sharding = mesh.batch
-        self.dataset = open_dataset(config.data.name, **data_options(config.data))
+        self.dataset = open_dataset(config.data.name, **data_options(config))
         meet("the data is prepared")
         tolerance = config.data.corrupt, config.data.max_corrupt
         train_source = self.dataset.source(config.data.train_split)
@@ -98,6 +99,7 @@ class Training:
             config.loss.class_weights, statistics.pixels, statistics.extent
         )
         self.merit = make_merit(config.checkpoint.best, self.classes.names)
+        check_jitter(config.data.color_jitter, self.dataset.channels)
         self.canvas = crop_canvas(config, model, mesh)
         self.augment = load_augment(config.data.augment, self.dataset.num_classes)
         self.validation = Validation(val_split, model, mesh, config.evaluation)
@@ -228,7 +230,10 @@ class Training:
         self.divergence.check_state(state)
         self.report.flush()
         merit = None if result is None else self.merit(result)
-        described = self.classes.to_json() | {"content": self.content}
+        described = self.classes.to_json() | {
+            "content": self.content,
+            "value_range": self.dataset.value_range,
+        }
         self.checkpoints.save(state, self.config, described, merit, self.patience)
 
     def summary(self, state: TrainState, result: Scores | None) -> str:

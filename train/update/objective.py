@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import PartitionSpec
 
-from ema_jax.preprocessing import IMAGENET
+from ema_jax.segmenter import preprocessing_of
 from train.devices.mesh import DeviceMesh
 from train.evaluation.metrics import confusion_matrix
 from train.update.losses import segmentation_loss
@@ -54,6 +54,7 @@ def make_objective(
     """
     auxiliary = getattr(model, "auxiliary_head", None) is not None
     auxiliary = auxiliary and auxiliary_weight > 0
+    preprocessing = preprocessing_of(model)
 
     def objective(
         params: Any,
@@ -62,7 +63,7 @@ def make_objective(
         key: Array,
         whole: Array | None = None,
     ) -> tuple[Array, Seen]:
-        images = IMAGENET.normalize(batch["image"], batch["mask"])
+        images = preprocessing.normalize(batch["image"], batch["mask"])
         canvas = None if crop_rows is None else _canvas(images, crop_rows)
         variables = {"params": params, "batch_stats": batch_stats}
         outputs, batch_stats = forward(

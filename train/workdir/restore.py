@@ -1,5 +1,6 @@
 """A trained network, as a workdir holds it."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 from ema_jax import Predictor, Segmenter
 from ema_jax.classes import Classes, voc_palette
 from ema_jax.models import Network
-from ema_jax.segmenter import variable_shapes
+from ema_jax.segmenter import preprocessing_of, variable_shapes
 from ema_jax.weights import Description, check_shapes, count_classes
 from train.configuration.config import apply_override, load_config
 from train.configuration.limits import check_limits
@@ -162,9 +163,11 @@ def load_trained(
         checkpoints.close()
     source = f"{workdir}, step {step}"
     network = named_network(config.model, len(classes), config.data.crop_size)
-    trained = Trained(
-        Description(network, classes), state.variables, config, mesh, source
-    )
+    preprocessing = preprocessing_of(model)
+    if stated := described.get("value_range"):
+        preprocessing = dataclasses.replace(preprocessing, value_range=tuple(stated))
+    description = Description(network, classes, preprocessing)
+    trained = Trained(description, state.variables, config, mesh, source)
     try:
         check_shapes(state.variables, variable_shapes(trained.model))
     except ValueError as error:
@@ -230,7 +233,9 @@ def load_weights(
         variables, network.build(), mesh, path, allow_non_finite=allowed
     )
     if description is None:
-        description = Description(network, Classes((), voc_palette(num_classes)))
+        classes = Classes((), voc_palette(num_classes))
+        preprocessing = preprocessing_of(network.build())
+        description = Description(network, classes, preprocessing)
     return Trained(description._replace(network=network), placed, config, mesh, path)
 
 

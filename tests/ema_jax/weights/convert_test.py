@@ -97,6 +97,7 @@ def test_options_are_those_of_the_network():
     state = numbered(cases.network_shapes(network))
     assert model_options(convert_state_dict(state)) == {
         "stage_sizes": (3, 4, 23, 3),
+        "in_channels": 3,
         "stem": "deep128",
         "stem_width": 64,
         "width": 64,

@@ -17,6 +17,7 @@ BAD = {
     "early_stop": 0,
     "non_finite": "ignore",
     "max_non_finite": 0,
+    "model.in_channels": 0,
     "model.dropout_rate": 1.0,
     "model.bn_decay": 1.5,
     "model.num_bases": 0,

@@ -1,17 +1,29 @@
 """Small real files: photographs and masks as annotation tools write them."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
 
+from configs import shapes
+from ema_jax.inference import Inference
+from tests.micro import NANO
+from tests.quick import run
 from train.data import open_dataset
 from train.data.dataset import open_named
+from train.data.users import load_augment
+from train.devices.mesh import make_mesh, to_devices
+from train.evaluation.evaluate import evaluate
+from train.training.batches import load_batches
+from train.update.optimizer import poly_schedule, sgd
+from train.update.state import init_state
+from train.update.step import make_train_step
 from train.user.errors import UserError
 
 Write = Callable[..., Path]
@@ -100,6 +112,48 @@ def open_root(tmp_path, root):
         return open_dataset("folder", root=str(root), data_dir=records, **options)
 
     return run
+
+
+@cache
+def network(num_classes: int, channels: int):
+    """A small network, its state, one training step compiled, and its inference."""
+    model = NANO(num_classes=num_classes, in_channels=channels)
+    optimizer = sgd(poly_schedule(0.01, 10))
+    mesh = make_mesh(jax.devices()[:1])
+    state = run(lambda: init_state(model, optimizer, 0))
+    step = jax.jit(make_train_step(model, optimizer, mesh))
+    return step, state, Inference(model, sharding=mesh.batch), mesh
+
+
+@pytest.fixture
+def trains():
+    """(data set) -> pixels that an evaluation counts, after two steps of training."""
+
+    def trains(dataset):
+        step, state, inference, mesh = network(dataset.num_classes, dataset.channels)
+        config = shapes.get_config()
+        with config.unlocked():
+            config.batch_size, config.data.crop_size = 1, (17, 17)
+        as_it_is = load_augment(None, dataset.num_classes)
+        source = dataset.source("train")
+        batches = load_batches(config, source, 0, (17, 17), as_it_is)
+        for _ in range(2):
+            batch = to_devices(next(batches), mesh.batch)
+            state, metrics = step(state, batch)
+            assert np.isfinite(metrics.loss)
+        counts = evaluate(
+            inference,
+            state.variables,
+            dataset.source("val"),
+            dataset.sizes("val"),
+            mesh,
+            num_classes=dataset.num_classes,
+            batch_size=1,
+            canvas_multiple=32,
+        )
+        return sum(batch.confusion.sum() for batch in counts)
+
+    return trains
 
 
 @pytest.fixture

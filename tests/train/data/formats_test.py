@@ -4,7 +4,6 @@ import base64
 import io
 import json
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -35,10 +34,17 @@ def masks(root):
     return [root / "labels/train/a.png", root / "labels/val/b.png"]
 
 
-def check(dataset, expected=EXPECTED, names=NAMES):
-    assert dataset.class_names == names
-    for split in ("train", "val"):
-        np.testing.assert_array_equal(dataset.source(split)[0]["label"], expected)
+@pytest.fixture
+def check(trains):
+    """The labels are as expected, and a training on them takes two steps."""
+
+    def check(dataset, expected=EXPECTED, names=NAMES):
+        assert dataset.class_names == names
+        for split in ("train", "val"):
+            np.testing.assert_array_equal(dataset.source(split)[0]["label"], expected)
+        assert trains(dataset) == np.count_nonzero(expected != 255)
+
+    return check
 
 
 def name_classes(root, meta=None):
@@ -62,14 +68,14 @@ TABLES = {
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_colours_by_a_table(root, open_root, table, mode):
+def test_colours_by_a_table(root, open_root, check, table, mode):
     (root / table).write_text(TABLES[table])
     for path in masks(root):
         Image.fromarray(colored()).convert(mode).save(path)
     check(open_root())
 
 
-def test_colours_by_meta_and_an_ignored_one(root, open_root):
+def test_colours_by_meta_and_an_ignored_one(root, open_root, check):
     ignored = [224, 224, 192]
     name_classes(root, {"palette": COLORS, "ignore": [ignored, 255]})
     pixels, expected = colored(), EXPECTED.copy()
@@ -97,7 +103,7 @@ def test_colours_without_a_palette_are_said(root, open_root):
         open_root()
 
 
-def test_three_equal_channels_are_one(root, open_root):
+def test_three_equal_channels_are_one(root, open_root, check):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(np.repeat(EXPECTED[..., None], 3, -1)).save(path)
@@ -108,7 +114,7 @@ def test_three_equal_channels_are_one(root, open_root):
     ("dtype", "suffix"),
     [(np.uint16, ".png"), (np.uint16, ".tif"), (np.int32, ".tif")],
 )
-def test_values_of_many_bits(root, open_root, dtype, suffix):
+def test_values_of_many_bits(root, open_root, check, dtype, suffix):
     name_classes(root, {"values": [7, 1000, 60001], "ignore": 0})
     values = np.array([7, 1000, 60001], dtype)[EXPECTED]
     values[0, 0] = 0
@@ -119,7 +125,7 @@ def test_values_of_many_bits(root, open_root, dtype, suffix):
     check(open_root(), expected)
 
 
-def test_a_table_joins_values_of_the_mask_to_names(root, open_root):
+def test_a_table_joins_values_of_the_mask_to_names(root, open_root, check):
     (root / "labels.csv").write_text(
         "name,value\nbackground,10\ncat,20\ndog,30\nignore,0\n"
     )
@@ -140,14 +146,14 @@ def test_a_table_joins_values_of_the_mask_to_names(root, open_root):
         ("mask-of-{}.png", {"mask_pattern": "mask-of-{}"}),
     ],
 )
-def test_names_of_masks(root, open_root, name, options):
+def test_names_of_masks(root, open_root, check, name, options):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(EXPECTED).save(path.parent / name.format(path.stem))
     check(open_root(**options))
 
 
-def test_masks_among_the_images(root, open_root):
+def test_masks_among_the_images(root, open_root, check):
     name_classes(root)
     for path in masks(root):
         beside = root / "images" / path.parent.name / f"{path.stem}-class.png"
@@ -178,7 +184,7 @@ def shape(label, points, kind="polygon", **more):
 
 @pytest.mark.parametrize("beside", ["labels", "images"])
 @pytest.mark.parametrize("named", [True, False])
-def test_labelme(root, open_root, beside, named):
+def test_labelme(root, open_root, check, beside, named):
     """A polygon, a rectangle by two corners, a small mask, a line without area."""
     png = io.BytesIO()
     Image.fromarray(np.full((8, 4), True)).save(png, "PNG")
@@ -249,7 +255,7 @@ def runs(mask):
     "place",
     ["{}.json", "annotations/instances_{}2017.json", "{}/_annotations.coco.json"],
 )
-def test_coco(root, open_root, place):
+def test_coco(root, open_root, check, place):
     for split, name in (("train", "a.png"), ("val", "b.png")):
         path = root / place.format(split)
         path.parent.mkdir(exist_ok=True)
@@ -275,7 +281,7 @@ def test_files_of_other_tools_are_named(root, open_root):
         ((("cat", "ignore"),), ("background", "dog"), (0, 255, 1)),
     ],
 )
-def test_label_map(root, open_root, label_map, names, became):
+def test_label_map(root, open_root, check, label_map, names, became):
     name_classes(root)
     for path in masks(root):
         Image.fromarray(EXPECTED).save(path)
@@ -288,68 +294,3 @@ def test_a_label_map_of_a_class_that_is_not_there(root, open_root):
         Image.fromarray(EXPECTED).save(path)
     with pytest.raises(UserError, match="label_map: 'dgo': did you mean 'dog'"):
         open_root(label_map=(("dgo", "cat"),))
-
-
-# Images.
-
-
-@pytest.fixture
-def with_masks(root):
-    name_classes(root)
-    for path in masks(root):
-        Image.fromarray(EXPECTED).save(path)
-    return root
-
-
-def images_of(root, array, suffix):
-    """Writes them in the place of both."""
-    for name in ("train/a", "val/b"):
-        (root / f"images/{name}.png").unlink()
-        assert cv2.imwrite(str(root / f"images/{name}{suffix}"), array)
-
-
-RAMP = np.linspace(0, 1, 600).reshape(20, 30)
-
-
-@pytest.mark.parametrize(
-    ("array", "options", "expected"),
-    [
-        ((4095 * RAMP).astype(np.uint16), {}, 255 * RAMP),
-        ((200 * RAMP).astype(np.uint16), {}, 200 * RAMP),
-        ((60000 * RAMP).astype(np.uint16), {}, 60000 / 65535 * 255 * RAMP),
-        ((4095 * RAMP).astype(np.uint16), {"value_range": (0, 2047)}, 510 * RAMP),
-        (RAMP.astype(np.float32), {}, 255 * RAMP),
-        ((1000 * RAMP - 500).astype(np.float32), {}, 255 * RAMP),
-    ],
-)
-def test_many_bits_become_eight(with_masks, open_root, array, options, expected):
-    images_of(with_masks, array, ".tif")
-    image = open_root(**options).source("val")[0]["image"]
-    wanted = np.clip(expected, 0, 255)[..., None]
-    assert np.abs(image - wanted).max() <= 1
-    assert image.shape == (20, 30, 3)
-
-
-def test_sixteen_bits_in_colour_keep_their_order(with_masks, open_root):
-    array = np.zeros((20, 30, 3), np.uint16)
-    array[..., 2] = 65535  # red, to OpenCV
-    images_of(with_masks, array, ".png")
-    image = open_root().source("train")[0]["image"]
-    np.testing.assert_array_equal(image[0, 0], [255, 0, 0])
-
-
-def test_cmyk(with_masks, open_root):
-    for name in ("train/a", "val/b"):
-        (with_masks / f"images/{name}.png").unlink()
-        red = Image.new("CMYK", (30, 20), (0, 255, 255, 0))
-        red.save(with_masks / f"images/{name}.tif")
-    image = open_root().source("train")[0]["image"]
-    assert np.abs(image[0, 0].astype(int) - [255, 0, 0]).max() < 8
-
-
-def test_heic_names_its_plugin(with_masks, open_root):
-    pytest.importorskip("PIL")
-    (with_masks / "images/train/a.png").rename(with_masks / "images/train/a.heic")
-    (with_masks / "images/train/a.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(UserError, match=r"a\.heic: cannot be read as an image"):
-        open_root()

@@ -41,7 +41,7 @@ def threshold(files, sizes):
 
 @pytest.fixture
 def predictor():
-    return SimpleNamespace(stream=threshold)
+    return SimpleNamespace(stream=threshold, model=None)
 
 
 def refused(action, *arguments):

@@ -134,10 +134,12 @@ def test_the_map_of_psanet_covers_the_crops(config, crop_size, output_stride, si
 
 def test_fields_of_backbone_and_head(config):
     config.output_stride = 16
+    config.in_channels = 5
     config.bn_decay = 0.6
     config.dropout_rate = 0.4
     model = build_model(config, 7)
     assert model.backbone.output_stride == 16
+    assert model.backbone.in_channels == 5
     assert model.backbone.bn_decay == 0.6
     assert model.head.dropout_rate == 0.4
     assert model.head.num_classes == 7
@@ -145,6 +147,7 @@ def test_fields_of_backbone_and_head(config):
 
 def test_every_field_is_a_test_above(config):
     elsewhere = {"name", "dtype", "output_stride", "dropout_rate", "auxiliary_head"}
+    elsewhere |= {"in_channels"}
     others = {field for _, field, _, _ in OTHER_FIELDS}
     tested = EMAU_FIELDS.keys() | others | elsewhere
     assert set(config) == tested | set(ONLY_AT_START)
