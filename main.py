@@ -25,6 +25,7 @@ from train.user.errors import Preempted, UserError
 
 MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
 FLIP = "--config.evaluation.flip=true"
+WEB = ("http://", "https://", "ftp://", "s3://")
 OVERRIDES = """\
 Any field of the config can be set: --config.optimizer.learning_rate=0.01
 configs/default.py explains them all.
@@ -225,11 +226,23 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     )
 
 
+def check_local(arguments: Sequence[str]) -> None:
+    """Raise a UserError that names an argument which is an address of the web."""
+    for argument in arguments:
+        name, _, value = argument.rpartition("=")
+        if value.startswith(WEB):
+            raise UserError(
+                f"{argument}: nothing is read from the web; fetch it, and give "
+                f"{name}{'=' if name else ''}PATH of what is there"
+            )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     log_to_stderr()
     options, overrides = parser().parse_known_args(join_overrides(arguments))
     try:
+        check_local(arguments)
         run(options, overrides)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -264,3 +264,19 @@ def test_the_home_folder_behind_an_equals_sign(refused, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     message = refused("evaluate", "--workdir=~/run")
     assert message == f"--workdir={tmp_path / 'run'} does not exist; train first"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "--weights=https://example.com/a.pth"],
+        ["evaluate", "--weights", "https://example.com/a.pth"],
+        ["predict", "https://example.com/a.png", "--weights=w", "--output=o"],
+        ["train", "--config=configs/folder.py", "--workdir=s3://bucket/run"],
+        ["convert", "ftp://example.com/a.pth", "a.safetensors"],
+    ],
+)
+def test_an_address_of_the_web_is_shown_as_it_was_given(refused_at_once, command):
+    message = refused_at_once(*command)
+    [given] = [text for text in command if "://" in text]
+    assert message.startswith(f"{given}: nothing is read from the web; fetch it, and")

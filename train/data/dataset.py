@@ -205,7 +205,7 @@ def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
 
 
 def _mention_older(folder: Path) -> None:
-    """Say which records of other states of the files lie beside those to be written.
+    """Say which records of the same set lie beside those to be written.
 
     They stay: another training may read them.
     """
@@ -215,10 +215,11 @@ def _mention_older(folder: Path) -> None:
         return
     size = sum(file.stat().st_size for path in older for file in path.rglob("*"))
     log.info(
-        "%d older copies of it take %.2f GB in %s; delete those that nothing reads",
-        len(older),
+        "records of other states or options take %.2f GB in %s, %d folders; delete those "
+        "that nothing reads",
         size / 1e9,
         beside,
+        len(older),
     )
 
 

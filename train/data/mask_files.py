@@ -14,7 +14,9 @@ INDEX_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L")
 COLOR_MODES = ("RGB", "RGBA", "LA")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 
-_JPEG = "a JPEG, whose compression alters the values; export the masks as PNG"
+_LOSSY = "whose compression alters the values; export the masks as PNG"
+_JPEG = f"a JPEG, {_LOSSY}"
+LOSSLESS = b"VP8L"  # the chunk of a WebP that holds its pixels
 FOREIGN = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
@@ -42,7 +44,7 @@ def read_values(path: Path, *, colored: bool = False) -> Values:
     data = read_bytes(path, "; restore it, or take it out of its split")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_kind(image, path)
+            _check_kind(image, path, data)
             upright = ImageOps.exif_transpose(image)
             if upright.mode in INDEX_MODES:
                 return _indices(upright, path)
@@ -80,9 +82,11 @@ def _indices(image: Image.Image, path: Path) -> Values:
     return values
 
 
-def _check_kind(image: Image.Image, path: Path) -> None:
+def _check_kind(image: Image.Image, path: Path, data: bytes) -> None:
     if image.format == "JPEG":
         raise UserError(f"{path}: is {_JPEG}")
+    if image.format == "WEBP" and LOSSLESS not in data:
+        raise UserError(f"{path}: is a WebP, {_LOSSY}")
     if image.mode not in (*INDEX_MODES, *COLOR_MODES):
         raise UserError(
             f"{path}: has mode {image.mode}, neither class numbers nor colours; export "

@@ -175,6 +175,8 @@ def describe(image: bytes) -> str:
             mode = PLAIN.get(opened.mode)
             words = f"8-bit {mode}" if mode else opened.mode
             turned = opened.getexif().get(ORIENTATION, 1) not in (0, 1)
-            return f"{opened.format}, {words}{TURNED if turned else ''}"
+            frames = getattr(opened, "n_frames", 1)
+            first = f", the first of {frames} frames" if frames > 1 else ""
+            return f"{opened.format}, {words}{TURNED if turned else ''}{first}"
     except Exception:  # Pillow's decoders raise many types
         return "an image of another kind"

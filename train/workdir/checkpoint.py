@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import shorten
@@ -148,7 +149,22 @@ class Checkpoints:
         scored = merit is not None and math.isfinite(merit)
         metrics = {MERIT: merit} if scored else None
         with self._writing():
+            self._manager.wait_until_finished()  # the one before takes its room
+            self._check_room(state)
             self._manager.save(step, args=arguments, metrics=metrics)
+
+    def _check_room(self, state: TrainState) -> None:
+        """Raise an OSError if the disk has no room for a state.
+
+        Begun and not ended, a write leaves threads behind that print their own errors.
+        """
+        if "://" in self.workdir:
+            return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self._manager.directory).free
+        if free < needed:
+            megabytes = f"{needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are left"
+            raise OSError(f"No space left on device for its {megabytes}")
 
     def wait(self) -> None:
         """Until what was saved is complete.

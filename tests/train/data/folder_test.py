@@ -238,16 +238,17 @@ def test_older_records_and_torn_ones_are_mentioned(root, add, open_root, caplog)
     caplog.set_level("INFO", "ema_jax")
     add("train/a")
     folder = Path(open_root().folder)
-    assert not any("older copies" in text for text in caplog.messages)
+    assert not any("other states" in text for text in caplog.messages)
     torn = folder.parent / "incomplete.ABC_1.0.0"
     torn.mkdir()
     (torn / "part").write_bytes(bytes(20_000_000))
     add("train/b")
     open_root()
     open_root()
-    [told] = [text for text in caplog.messages if "older copies" in text]
+    [told] = [text for text in caplog.messages if "other states" in text]
     assert told == (
-        f"2 older copies of it take 0.02 GB in {folder.parent.parent}; "
+        f"records of other states or options take 0.02 GB in {folder.parent.parent}, "
+        "2 folders; "
         "delete those that nothing reads"
     )
 

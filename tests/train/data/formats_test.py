@@ -263,6 +263,18 @@ def test_coco(root, open_root, check, place):
     check(open_root())
 
 
+def test_a_webp_must_be_lossless(root, open_root, check):
+    name_classes(root)
+    for path in masks(root):
+        Image.fromarray(EXPECTED).save(path.with_suffix(".webp"), lossless=True)
+    check(open_root())
+    Image.fromarray(EXPECTED).save(root / "labels/val/b.webp", quality=50)
+    with pytest.raises(
+        UserError, match=r"b\.webp: is a WebP, whose compression alters"
+    ):
+        open_root()
+
+
 def test_files_of_other_tools_are_named(root, open_root):
     name_classes(root)
     (root / "labels/train/a.jpg").write_bytes(b"")

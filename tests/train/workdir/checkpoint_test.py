@@ -237,6 +237,19 @@ def test_a_full_disk_keeps_what_there_is(copied, opened):
     assert again.restore(5, abstract())[1] == 5
 
 
+def test_without_room_nothing_is_begun(copied, monkeypatch):
+    before = files(copied)
+    usage = type("Usage", (), {"free": 40})
+    monkeypatch.setattr("train.workdir.checkpoint.shutil.disk_usage", lambda _: usage)
+    checkpoints = Checkpoints(str(copied), keep_last=2)
+    config = default.get_config()
+    message = refused(checkpoints.save, make_state(6), config, CLASSES)
+    assert "No space left on device for its 0.0 MB, and 0.0 MB are left" in message
+    assert "the checkpoint of step 5 is kept; make room" in message
+    checkpoints.close()
+    assert files(copied) == before
+
+
 def test_a_second_writer_is_refused_and_a_reader_is_not(copied, opened):
     opened(copied)
     assert "is in use by another training" in refused(Checkpoints, str(copied))
