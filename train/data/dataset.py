@@ -215,8 +215,8 @@ def _mention_older(folder: Path) -> None:
         return
     size = sum(file.stat().st_size for path in older for file in path.rglob("*"))
     log.info(
-        "records of other states or options take %.2f GB in %s, %d folders; delete those "
-        "that nothing reads",
+        "records of other states or options take %.2f GB in %s, %d folders; "
+        "delete those that nothing reads",
         size / 1e9,
         beside,
         len(older),

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from train.user.errors import UserError
 
+# What a damaged file is told by is its own message.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".gif", ".jp2", ".avif", ".heic", ".heif"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,12 @@ class StemIndex:
 
     def find(self, folder: Path, name: str) -> Path | None:
         """The file of a name, which may hold subfolders, with its suffix or without."""
-        target = folder / name
+        target = folder / composed(name)
         # not target.stem: a name such as "frame.001" has no suffix to strip
         if paths := self._files(target.parent).get(target.name):
             return _only(paths)
         paths = self._files(target.parent).get(target.stem, [])
-        return next((path for path in paths if path.name == target.name), None)
+        return next((p for p in paths if composed(p.name) == target.name), None)
 
     def _files(self, folder: Path) -> dict[str, list[Path]]:
         if folder not in self._folders:
@@ -54,9 +55,14 @@ class StemIndex:
             for path in sorted(folder.iterdir()) if folder.is_dir() else []:
                 suffix = path.suffix.lower()
                 if not path.name.startswith(".") and suffix in self._suffixes:
-                    found.setdefault(path.stem, []).append(path)
+                    found.setdefault(composed(path.stem), []).append(path)
             self._folders[folder] = found
         return self._folders[folder]
+
+
+def composed(name: str) -> str:
+    """A name whose accents are part of their letters: macOS writes them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _only(paths: Sequence[Path]) -> Path:
@@ -96,6 +102,10 @@ class Finder:
         self._drawings = StemIndex(drawing_suffixes)
         self._names: Names = mask_names or (lambda stem: (stem,))
         self._foreign = foreign or {}
+
+    def has_image(self, name: str) -> bool:
+        """Whether there is an image of that name."""
+        return any(self.images.find(folder, name) for folder, _ in self.folders)
 
     def has_mask(self, name: str) -> bool:
         """Whether there is a mask of that name."""
@@ -161,18 +171,23 @@ def bare(name: str) -> str:
     return name.removesuffix(suffix) if suffix.lower() in images.SUFFIXES else name
 
 
-def read_list(path: Path) -> list[tuple[str, str]]:
+def read_list(
+    path: Path, is_name: Callable[[str], bool] = lambda text: False
+) -> list[tuple[str, str]]:
     """The names in a list file, one per line, each with its place "file:line".
 
-    Blank lines, comments behind # and surrounding spaces do not count.
+    Blank lines, comments behind # and surrounding spaces do not count; a line with #
+    of which `is_name` is true is a name.
 
     Raises:
       UserError: the file is not text, holds no name, or holds one twice.
     """
     first: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name = line.partition(" #")[0].strip()
-        if not name or name.startswith("#"):
+        name = line.strip()
+        if "#" in name and not is_name(name):
+            name = "" if name.startswith("#") else name.partition(" #")[0].strip()
+        if not name:
             continue
         if name in first:
             raise UserError(

@@ -109,7 +109,7 @@ class Splits:
         splits = {}
         for split, path in self._lists.items():
             finder = self._finder(self._folders(split))
-            lines = read_list(path)
+            lines = read_list(path, finder.has_image)
             if _some_masks(finder, split, lines):
                 pairs = [self._listed(finder, *line) for line in lines]
                 splits[split] = _distinct(pairs, path)

@@ -125,7 +125,7 @@ def network(num_classes: int, channels: int):
     return step, state, Inference(model, sharding=mesh.batch), mesh
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trains():
     """(data set) -> pixels that an evaluation counts, after two steps of training."""
 
