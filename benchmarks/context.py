@@ -72,7 +72,7 @@ def main() -> None:
     for workdir in options.workdirs:
         trained = load_trained(workdir, "last", overrides)
         data = trained.config.data
-        dataset = open_dataset(data.name, **data_options(data))
+        dataset = open_dataset(data.name, **data_options(trained.config))
         try:
             plain = without_context(trained.model)
         except UserError as error:

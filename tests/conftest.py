@@ -5,6 +5,7 @@ import ctypes
 import gc
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -20,6 +21,16 @@ os.environ["XLA_FLAGS"] = " ".join(
         os.environ.get("XLA_FLAGS", ""),
     ]
 )
+
+KEPT = "JAX_COMPILATION_CACHE_DIR"
+"""Where a process finds the programs that another one of the run has compiled."""
+
+if KEPT not in os.environ:  # in the first process of a run
+    kept = tempfile.TemporaryDirectory(prefix="programs-")
+    os.environ[KEPT] = kept.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_compilation_cache_dir", os.environ[KEPT])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 gc.set_threshold(100_000, 50, 100)
 """Traces are many objects that live: looking for dead ones took a tenth of the time."""

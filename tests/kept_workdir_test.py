@@ -25,7 +25,6 @@ import main
 from ema_jax import MODELS, Predictor
 from ema_jax.classes import voc_palette
 from tests.micro import MICRO
-from tests.quick import kept_programs
 from train import commands
 from train.devices import partition
 from train.devices.mesh import make_mesh
@@ -69,7 +68,7 @@ def place(tmp_path_factory):
         archive.extractall(folder / "run", filter="data")
     for name in ("data", "tiny.py", "old.safetensors", "mask"):
         (folder / "run" / name).rename(folder / name)
-    with pytest.MonkeyPatch.context() as patch, kept_programs(folder / "programs"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "micro", MICRO)
         for module in (partition, commands):
             patch.setattr(module, "make_mesh", lambda **_: one_device)

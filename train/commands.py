@@ -11,7 +11,6 @@ from train.configuration.config import load_config
 from train.configuration.limits import check_limits
 from train.data import data_options, open_dataset
 from train.devices.mesh import make_mesh
-from train.evaluation.details import write_details
 from train.evaluation.metrics import table
 from train.evaluation.predict import predict
 from train.inspection.look import look
@@ -57,6 +56,8 @@ def run_evaluate(trained: Trained, split: str | None, output: str | None) -> Non
     if output is None:
         scores = validation.scores(trained.variables)
     else:
+        from train.evaluation.details import write_details  # loads much
+
         scores = write_details(
             validation, trained.variables, output, dataset.image_names(split)
         )

@@ -98,7 +98,7 @@ class Run:
 
 @dataclass
 class Lab:
-    """A folder with data, a config and compiled programs; `start` trains there.
+    """A folder with data and a config; `start` trains there.
 
     The model "nano" is that of `tests/micro.py`.
     """
@@ -126,8 +126,6 @@ class Lab:
             "PYTHONFAULTHANDLER": "1",
             "XLA_FLAGS": " ".join(flags),
             "PYTHONPATH": str(REPOSITORY),
-            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
 
     def start(

@@ -17,7 +17,6 @@ import main
 from ema_jax import MODELS
 from tests.main.files import CONFIG, contents, write_data
 from tests.micro import MICRO, SMALL
-from tests.quick import kept_programs
 from train import commands
 from train.configuration.config import field_names
 
@@ -85,31 +84,22 @@ def config_file(folder):
 
 
 @pytest.fixture(scope="module")
-def training(folder, config_file, tmp_path_factory):
-    """Trains once; the leaves of the config that the training read.
-
-    What it or a test of this file has compiled is not compiled again meanwhile.
-    """
+def training(folder, config_file):
+    """Trains once; the leaves of the config that the training read."""
     fields = folder / "fields.json"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not fields.exists():
             fields.write_text(json.dumps(sorted(train_once(folder, config_file))))
-    programs = tmp_path_factory.mktemp("main") / "programs"
-    shutil.copytree(folder / "programs", programs)
-    with kept_programs(programs):
-        yield set(json.loads(fields.read_text()))
+    return set(json.loads(fields.read_text()))
 
 
 def train_once(folder: Path, config_file: str) -> set[str]:
-    """Data, records, workdir and compiled programs; the leaves that were read."""
+    """Data, records and workdir; the leaves that were read."""
     write_data(folder / "data")
     read: set[str] = set()
     load = commands.load_config
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        kept_programs(folder / "programs"),
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             commands, "load_config", lambda *given: Recording(load(*given), read)
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import main
+from train.evaluation.choice import make_merit
 from train.evaluation.metrics import scores
 from train.training import loop
 
@@ -57,21 +58,23 @@ def test_it_stops_where_the_same_training_in_two_parts_does(train, copied, tmp_p
     said = train(parts, 9, [FOUND[2]])  # nothing is left to do but to say so
     assert "stopped early" in said
     assert kept(parts) == [4, 5, 6]
-    better = [(0.7, 0.9, 0.1)] * 3  # the first is, the others are as good
-    assert "at step 9" in train(parts, 9, better, "--config.early_stop=3")
+
+
+def test_what_is_best_can_be_chosen(train, tmp_path):
+    """The mean IoU would be best at first."""
+    options = ["--config.checkpoint.best=loss", "--config.checkpoint.keep_last=1"]
+    train(tmp_path, 3, [(0.7, 2.0, 0), (0.6, 1.5, 0), (0.5, 1.6, 0)], *options)
+    assert kept(tmp_path) == [2, 3]
 
 
 @pytest.mark.parametrize(
-    ("best", "found"),
-    [
-        ("loss", [(0.7, 2.0, 0.6), (0.6, 1.5, 0.5), (0.5, 1.6, 0.4)]),
-        ('("dark",)', [(0.7, 1.0, 0.1), (0.6, 2.0, 0.5), (0.5, 3.0, 0.3)]),
-    ],
+    ("best", "merit"),
+    [(None, 0.6333), ("loss", -2.0), (("dark",), 0.6), (("bright", "dark"), 0.6333)],
 )
-def test_what_is_best_can_be_chosen(train, tmp_path, best, found):
-    options = [f"--config.checkpoint.best={best}", "--config.checkpoint.keep_last=1"]
-    train(tmp_path, 3, found, *options)
-    assert kept(tmp_path) == [2, 3]
+def test_the_merit_of_scores(best, merit):
+    """By hand, of nine pixels with 18 nats."""
+    found = scores(np.array([[3, 2], [0, 4]]), 18.0)
+    assert make_merit(best, ("dark", "bright"))(found) == pytest.approx(merit, abs=1e-4)
 
 
 def test_a_choice_that_is_none(refused_at_once, config_file, copied):

@@ -19,7 +19,7 @@ from train.data import open_dataset
 from train.user.errors import UserError
 
 NAMES = ("background", "cat", "dog")
-EXAMPLES = 25
+EXAMPLES = 12
 
 letters = st.sampled_from("aZ09_- .éñçйд中日本ع😀#%()'&")
 stems = (

@@ -9,7 +9,6 @@ import pytest
 from ema_jax import MODELS
 from tests.faults.trainings import Lab, scalars
 from tests.micro import NANO
-from tests.quick import kept_programs
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh
 from train.training import loop
@@ -24,13 +23,6 @@ def config(tmp_path_factory):
     overrides += ["--config.evaluation.every=6", "--config.checkpoint.every=100"]
     overrides += ["--config.evaluation.num_pictures=0"]
     return load_config(str(lab.config), overrides)
-
-
-@pytest.fixture(autouse=True)
-def compiled_programs(tmp_path):
-    """The last training compiles nothing that the first has compiled."""
-    with kept_programs(tmp_path / "programs"):
-        yield
 
 
 @pytest.fixture
