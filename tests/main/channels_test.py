@@ -28,7 +28,7 @@ def root(tmp_path_factory):
     return root
 
 
-def test_from_a_training_to_one_file(training, root, tmp_path):
+def test_from_a_training_to_one_file(root, tmp_path):
     """What was white in training is white in prediction, whatever is predicted."""
     config = tmp_path / "two.py"
     config.write_text(CONFIG.format(root=str(root), records=str(tmp_path / "records")))

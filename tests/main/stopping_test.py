@@ -28,6 +28,7 @@ def train(config_file, monkeypatch, capsys):
         capsys.readouterr()
         command = ["train", f"--config={config_file}", f"--workdir={workdir}"]
         command += [f"--config.num_steps={num_steps}", "--config.evaluation.every=1"]
+        command += ["--config.evaluation.num_pictures=0"]
         assert main.main([*command, "--config.early_stop=2", *options]) == 0
         assert left == []  # it evaluated as often as that
         return capsys.readouterr().err
