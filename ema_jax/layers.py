@@ -1,6 +1,7 @@
 """Convolutions that pad like the published networks, and know which pixels exist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,6 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.batch_norm import BatchNorm
+from ema_jax.convolution import Window, convolve
 from ema_jax.options import AxisName
 from ema_jax.prepare import wide_type
 
@@ -57,8 +59,25 @@ def conv(
         dtype=dtype,
         kernel_init=kernel_init,
         bias_init=bias_init,
+        conv_general_dilated=_convolve,
         name=name,
     )
+
+
+def _convolve(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: Any,
+    *,
+    rhs_dilation: Sequence[int],
+    feature_group_count: int,
+    precision: Any,
+    **_: Any,
+) -> Array:
+    """As `nn.Conv` calls it, for the padding of `conv`."""
+    window = Window(strides[0], rhs_dilation[0], feature_group_count, precision)
+    return convolve(x, kernel, window)
 
 
 def pointwise(

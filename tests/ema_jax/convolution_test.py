@@ -1,0 +1,132 @@
+"""Sums of shifted products against XLA's convolution, which accelerators keep."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from ema_jax import convolution
+from ema_jax.convolution import Window, convolve
+from tests.quick import run
+
+WINDOWS = [
+    (3, Window(), 5),
+    (3, Window(dilation=2), 5),
+    (3, Window(stride=2), 5),
+    (5, Window(), 3),
+    (7, Window(stride=2), 3),
+    (1, Window(stride=2), 6),
+    (3, Window(groups=4), 4),
+    (5, Window(stride=2, groups=4), 4),
+    (5, Window(dilation=2, groups=4), 4),
+]
+"""Side of the kernel, its movement, and the features; of four channels."""
+
+
+def operands(size, window, features, sides=(13, 10), dtype=jnp.float32):
+    """Images, a kernel, and the gradient of what comes out."""
+    rng = np.random.default_rng(size)
+    height, width = (-(-side // window.stride) for side in sides)
+    shapes = (
+        (2, *sides, 4),
+        (size, size, 4 // window.groups, features),
+        (2, height, width, features),
+    )
+    return [jnp.array(rng.standard_normal(shape), dtype) for shape in shapes]
+
+
+def both(implementation, window):
+    """(x, kernel, gradient) -> the outputs and both gradients."""
+
+    def call(x, kernel, gradient):
+        forward = partial(convolve, window=window, implementation=implementation)
+        y, pull = jax.vjp(forward, x, kernel)
+        return y, *pull(gradient)
+
+    return call
+
+
+@pytest.fixture
+def much(monkeypatch):
+    """So that nothing is too small for what CPUs do."""
+    monkeypatch.setattr(convolution, "MUCH", 0)
+
+
+@pytest.mark.parametrize("implementation", ["shifted", None])
+@pytest.mark.parametrize(("size", "window", "features"), WINDOWS)
+def test_outputs_and_gradients(much, size, window, features, implementation):
+    given = operands(size, window, features)
+    expected = run(both("xla", window), *given)
+    for found, wanted in zip(
+        run(both(implementation, window), *given), expected, strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [3, 1])
+def test_bands_of_an_image(monkeypatch, size):
+    """One row of an image at a time, and a last band that is not full."""
+    window = Window(stride=size // 2 + 1)
+    given = operands(size, window, 5)
+    expected = run(both("xla", window), *given)
+    for rows in (1, 3):
+        bytes_of_row = size * given[2].shape[2] * 4 * 4 * window.stride
+        monkeypatch.setattr(convolution, "BAND", rows * bytes_of_row)
+        [_, _, gradient] = run(both("shifted", window), *given)
+        np.testing.assert_allclose(gradient, expected[2], rtol=1e-4, atol=1e-4)
+
+
+def test_second_derivatives():
+    x, kernel, _ = operands(3, Window(), 2, sides=(4, 3))
+
+    def loss(x, kernel):
+        return jnp.sum(convolve(x, kernel, implementation="shifted") ** 3)
+
+    check_grads(jax.grad(loss, (0, 1)), (x, kernel), 1, ["rev"], 1e-2, 1e-2, 1e-2)
+
+
+def test_over_a_batch_of_kernels(much):
+    x, kernel, _ = operands(3, Window(), 5)
+    kernels = jnp.stack([kernel, -2 * kernel])
+    call = jax.vmap(convolve, (None, 0))
+    np.testing.assert_allclose(
+        call(x, kernels)[1], -2 * convolve(x, kernel), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_bfloat16_is_summed_in_float32():
+    x, kernel, gradient = operands(3, Window(), 5, dtype=jnp.bfloat16)
+    given = (array.astype(jnp.float32) for array in (x, kernel, gradient))
+    exact = run(both("xla", Window()), *given)
+    found = run(both("shifted", Window()), x, kernel, gradient)
+    for low, high in zip(found, exact, strict=True):
+        assert low.dtype == jnp.bfloat16
+        np.testing.assert_allclose(low.astype(jnp.float32), high, rtol=1e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_accelerators_get_what_they_got(much, platform, groups):
+    """The same operations in the program, forward and backward."""
+
+    def operations(implementation):
+        window = Window(groups=groups)
+        program = jax.jit(both(implementation, window))
+        given = operands(3, window, 4)
+        text = program.trace(*given).lower(lowering_platforms=(platform,)).as_text()
+        names = re.findall(r"= stablehlo\.(\w+)", text)
+        return sorted(name for name in names if name != "constant")
+
+    found, wanted = operations(None), operations("xla")
+    assert found.count("convolution") == 3
+    assert found == wanted
+
+
+def test_another_name_is_refused():
+    x, kernel, _ = operands(3, Window(), 5)
+    with pytest.raises(ValueError, match="implementation='fast'"):
+        convolve(x, kernel, implementation="fast")
