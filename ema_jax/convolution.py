@@ -53,6 +53,9 @@ class Choice(NamedTuple):
     by_kernel: Implementation
 
 
+XLA = Choice("xla", "xla", "xla")
+
+
 def convolve(
     x: Array,
     kernel: Array,
@@ -90,6 +93,8 @@ def convolve(
         return plain(x, kernel)
     named = implementation and Choice(*3 * (implementation,))
     choice = named or choose(x, kernel, window)
+    if choice == XLA:
+        return plain(x, kernel)
     on_cpu = partial(_convolve, window=window, choice=choice)
     if implementation == "shifted":
         return on_cpu(x, kernel)
@@ -106,15 +111,15 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
     if window.groups > 1:
         return Choice("shifted", "shifted", "shifted")
     if x.size // x.shape[-1] // window.stride**2 * kernel.size < MUCH:
-        return Choice("xla", "xla", "xla")
+        return XLA
     if kernel.shape[0] == 1 or kernel.size > x.size:
         return Choice("shifted", "shifted", "shifted")
     return Choice("xla", "xla", "shifted")
 
 
 def _can_be_shifted(x: Array, kernel: Array, window: Window) -> bool:
-    """A dense kernel, or one with an output for each channel."""
-    if x.ndim != 4:
+    """Shapes that are known; a dense kernel, or one with an output for each channel."""
+    if x.ndim != 4 or not all(isinstance(side, int) for side in x.shape):
         return False
     return window.groups == 1 or window.groups == x.shape[-1] == kernel.shape[-1]
 
