@@ -9,16 +9,31 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from train.aot.collectives import Tally, collectives, tally
-from train.aot.compile import DoesNotFitError, compile_step, slice_devices
-from train.aot.report import NOTES, Chip, exchanged, find_chip, measured, tables
+from train.aot.breakdown import break_down
+from train.aot.collectives import collectives, tally
+from train.aot.compile import (
+    DoesNotFitError,
+    compile_step,
+    least_bytes,
+    slice_devices,
+)
+from train.aot.hlo import parse
+from train.aot.report import (
+    NOTES,
+    Chip,
+    by_part,
+    exchanged,
+    find_chip,
+    measured,
+    tables,
+)
 from train.configuration.config import config_name, load_config
 from train.configuration.limits import check_limits
 from train.data import DATASETS, cityscapes, pascal_context, shapes, voc
 from train.data.relabel import read_table
 from train.devices.mesh import DeviceMesh, make_mesh
 from train.profile.command import whole
-from train.profile.output import Value, show
+from train.profile.output import Table, Value, show
 from train.user.errors import UserError
 from train.user.folders import writable_folder
 from train.user.names import nearest
@@ -91,10 +106,9 @@ def aot(options: Any, overrides: Sequence[str]) -> None:
         "images": config.batch_size,
         "hbm": None if chip is None else chip.memory,
     }
-    cells, found, notes = costs(config, classes, mesh, chip, hlo)
-    row |= cells
+    shown, notes = costs(config, classes, mesh, chip, hlo, row)
     file = f"{name}_{options.topology.replace(':', '_')}"
-    show(title, tables(row, found), notes, folder, file, [row])
+    show(title, shown, notes, folder, file, [row])
 
 
 def costs(
@@ -103,24 +117,29 @@ def costs(
     mesh: DeviceMesh,
     chip: Chip | None,
     hlo: Path | None,
-) -> tuple[dict[str, Value], dict[str, Tally], list[str]]:
-    """Cells of the training step, its collectives by kind, and what to say of both.
+    row: dict[str, Value],
+) -> tuple[list[Table], list[str]]:
+    """Tables of the training step, and what to say of them.
 
-    The text of the program goes to the file `hlo`.
+    Its cells go to `row`, and the text of the program to the file `hlo`.
     """
     try:
         compiled = compile_step(config, classes, mesh)
     except DoesNotFitError as error:
-        return {"fits": "no"}, {}, [f"does not fit: {error}"]
+        row["fits"] = "no"
+        return tables(row, {}, None, {}), [f"does not fit: {error}"]
     text = compiled.as_text() or ""
     if hlo is not None:
         hlo.write_text(text)
-    found = tally(collectives(text))
-    cells = measured(compiled, chip)
+    program = parse(text)
+    found, moved = tally(collectives(program)), break_down(program)
+    least = least_bytes(config, classes, mesh)
+    row |= measured(compiled, chip, moved)
+    row |= exchanged(found) | by_part(moved, least)
     notes = [NOTES]
-    if cells["fits"] == "no":
+    if row["fits"] == "no":
         notes = ["does not fit: the compiler placed it, but the chip has less", NOTES]
-    return cells | exchanged(found), found, notes
+    return tables(row, found, moved, least), notes
 
 
 def describe(

@@ -3,9 +3,10 @@
 import importlib.util
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from textwrap import shorten
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 from jax.experimental import topologies
@@ -13,15 +14,17 @@ from jax.stages import Compiled
 from ml_collections import ConfigDict
 
 from ema_jax.segmenter import in_channels
+from train.aot.bound import least
 from train.devices.memory import exhausted
-from train.devices.mesh import DeviceMesh
+from train.devices.mesh import DeviceMesh, make_mesh
 from train.devices.partition import (
     abstract_batch,
     check_batch,
     check_pooling,
     crop_canvas,
 )
-from train.update.step import configured_step
+from train.update.state import TrainState
+from train.update.step import TrainStep, configured_step
 from train.user.errors import UserError
 from train.workdir.restore import abstract_state, build
 
@@ -73,8 +76,16 @@ def slice_devices(topology: str) -> Sequence[jax.Device]:
     return sorted(found, key=lambda device: (device.process_index, device.id))
 
 
-def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Compiled:
-    """Compile the training step of a config, from shapes alone.
+class Traced(NamedTuple):
+    """A training step, and shapes of what it takes."""
+
+    step: TrainStep
+    state: TrainState
+    batch: dict[str, jax.ShapeDtypeStruct]
+
+
+def trace_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Traced:
+    """The training step of a config, from shapes alone.
 
     Args:
         config: of the training.
@@ -83,7 +94,6 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Comp
 
     Raises:
         UserError: a mistake in the config, or what the mesh does not divide.
-        DoesNotFitError: the memory of a device is too small.
     """
     check_batch(config, mesh)
     model, optimizer = build(config, num_classes)
@@ -93,7 +103,17 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Comp
     )
     canvas = crop_canvas(config, model, mesh)
     batch = abstract_batch(config.batch_size, canvas, in_channels(model))
-    step = configured_step(config, model, optimizer, mesh, state)
+    return Traced(configured_step(config, model, optimizer, mesh, state), state, batch)
+
+
+def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Compiled:
+    """Compile what `trace_step` gives.
+
+    Raises:
+        UserError: as there.
+        DoesNotFitError: the memory of a device is too small.
+    """
+    step, state, batch = trace_step(config, num_classes, mesh)
     lowered = cast(Any, step).lower(state, batch)
     try:
         return lowered.compile()
@@ -101,3 +121,14 @@ def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Comp
         if not exhausted(error):
             raise
         raise DoesNotFitError(shorten(str(error), 300, placeholder=" …")) from error
+
+
+def least_bytes(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Counter[str]:
+    """`least` for the images of one chip; empty where several chips share an image."""
+    if mesh.shape["space"] > 1:
+        return Counter()
+    own = ConfigDict(config)
+    own.batch_size = config.batch_size // mesh.size
+    own.optimizer.norm_groups = max(1, config.optimizer.norm_groups // mesh.size)
+    own.mesh.shard_optimizer = False
+    return least(*trace_step(own, num_classes, make_mesh(jax.devices()[:1])))

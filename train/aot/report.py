@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jax.stages import Compiled
 
+from train.aot.breakdown import Breakdown, kind_rows, part_rows
 from train.aot.collectives import Tally
 from train.devices.memory import GIB, peak_memory
 from train.profile.output import Column, Row, Table, Value
@@ -56,9 +57,18 @@ WORK = (
     Column("config", "work of a chip"),
     Column("flops", "GFLOP", 1e9, 1),
     Column("bytes", "GB", 1e9, 1),
+    Column("hbm_bytes", "GB of HBM", 1e9, 1),
+    Column("cycles", "Mcycles", 1e6, 1),
     Column("seconds", "step ms", 1e-3, 1),
     Column("estimated_by", "by"),
 )
+PARTS = (
+    Column("name", "bytes by part"),
+    Column("counted", "GB", 1e9),
+    Column("hbm", "GB of HBM", 1e9),
+    Column("least", "least GB", 1e9),
+)
+KINDS = (Column("name", "bytes by kind"), *PARTS[1:3])
 COLLECTIVES = (
     Column("kind", "collectives"),
     Column("count", "count", 1, 0),
@@ -66,13 +76,18 @@ COLLECTIVES = (
 )
 NOTES = """\
 outputs: those beside the state, which takes the place of the old one. GFLOP, GB: what
-the compiler counts, the body of a loop once. step: at least so long, by the compiler's
-own estimate, or by FLOPs at the peak in bfloat16, or by bytes at the bandwidth of HBM.
+the compiler counts, the body of a loop once, wherever the bytes lie. GB of HBM: those
+between the chip and its memory. Mcycles: what the compiler expects of what it wrote, if
+that never waits. step: at least so long, by the compiler's own estimate, or by FLOPs at
+the peak in bfloat16, or by bytes of HBM at its bandwidth. least: inputs and results of
+every convolution and product once, and what the optimiser reads and writes.
 collectives: as written in the program, in a loop once; MiB: of what a chip puts in or
 gets out, whichever is more."""
 
 
-def measured(compiled: Compiled, chip: Chip | None) -> dict[str, Value]:
+def measured(
+    compiled: Compiled, chip: Chip | None, moved: Breakdown
+) -> dict[str, Value]:
     """The cells of `MEMORY` and `WORK`, of each chip."""
     plan: Any = compiled.memory_analysis()
     costs: Any = compiled.cost_analysis()
@@ -86,7 +101,9 @@ def measured(compiled: Compiled, chip: Chip | None) -> dict[str, Value]:
         "fits": "yes" if chip is None or total <= chip.memory else "no",
         "flops": costs["flops"],
         "bytes": costs["bytes accessed"],
-        **estimate(costs, chip),
+        "hbm_bytes": moved.hbm,
+        "cycles": moved.cycles or None,
+        **estimate({**costs, "bytes accessed": moved.hbm}, chip),
     }
 
 
@@ -97,8 +114,8 @@ def estimate(costs: Mapping[str, float], chip: Chip | None) -> dict[str, Value]:
     and not below that of its FLOPs: it can be negative. Empty where neither is known.
 
     Args:
-        costs: of `Compiled.cost_analysis`: "flops" and "bytes accessed", where
-            "optimal_seconds" may be.
+        costs: of `Compiled.cost_analysis`, "flops", and "optimal_seconds" where it is;
+            "bytes accessed", those of HBM.
         chip: that it runs on; None: not known.
 
     Example:
@@ -126,9 +143,36 @@ def exchanged(found: Mapping[str, Tally]) -> dict[str, Value]:
     }
 
 
-def tables(row: Row, found: Mapping[str, Tally]) -> list[Table]:
-    """Of a row of `measured`, and the collectives by kind; of memory alone for none."""
-    if not found:
+def by_part(moved: Breakdown, least: Mapping[str, int]) -> dict[str, Value]:
+    """The bytes by part as cells of one row, such as "head_forward_hbm"."""
+    return {
+        f"{str(row['name']).replace(', ', '_').replace(' ', '_')}_{field}": row[field]
+        for row in part_rows(moved, least)
+        for field in ("counted", "hbm", "least")
+    }
+
+
+def tables(
+    row: Row,
+    found: Mapping[str, Tally],
+    moved: Breakdown | None,
+    least: Mapping[str, int],
+) -> list[Table]:
+    """Of a row of `measured`, the collectives, and the bytes; of memory alone for none.
+
+    Args:
+        row: of `MEMORY` and `WORK`.
+        found: the collectives by kind.
+        moved: the bytes; None: the program does not fit.
+        least: of them, by part; empty: not known.
+    """
+    if moved is None:
         return [(MEMORY, [row])]
     kinds = [{"kind": kind, **asdict(t)} for kind, t in found.items()]
-    return [(MEMORY, [row]), (WORK, [row]), (COLLECTIVES, kinds)]
+    return [
+        (MEMORY, [row]),
+        (WORK, [row]),
+        (PARTS, part_rows(moved, least)),
+        (KINDS, kind_rows(moved)),
+        (COLLECTIVES, kinds),
+    ]

@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import pytest
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from train.aot.collectives import KINDS, Collective, array_bytes, collectives, tally
+from train.aot.collectives import KINDS, Collective, collectives, tally
+from train.aot.hlo import parse
 from train.devices.mesh import make_mesh
 
 PROGRAM = """\
@@ -76,11 +76,11 @@ X, GATHERED = 4 * 3 * 4, 32 * 3 * 4
 
 def tallied(text):
     """Count and bytes by kind."""
-    return {k: (t.count, t.size) for k, t in tally(collectives(text)).items()}
+    return {k: (t.count, t.size) for k, t in tally(collectives(parse(text))).items()}
 
 
 def test_a_program_counted_by_hand():
-    assert collectives(PROGRAM) == [
+    assert collectives(parse(PROGRAM)) == [
         Collective("all-reduce", 8 * 128 * 2),  # in a fusion
         Collective("all-gather", 8 * 4 * 4),  # in two pieces
         Collective("reduce-scatter", 8 * 4 + 16 * 2),  # as a fusion
@@ -103,29 +103,8 @@ def test_a_program_counted_by_hand():
 
 def test_a_program_without_any():
     text = "%x = f32[3]{0} parameter(0)\n%y = f32[3]{0} add(%x, %x)"
-    assert collectives(text) == []
+    assert collectives(parse(text)) == []
     assert tallied(text) == dict.fromkeys(KINDS, (0, 0))
-
-
-@pytest.mark.parametrize(
-    ("shape", "size"),
-    [
-        ("f32[]", 4),
-        ("bf16[3,5]{1,0:T(8,128)(2,1)}", 30),
-        ("s32[7]{0}", 28),
-        ("pred[2,2]", 4),
-        ("f8e4m3fn[10]", 10),
-        ("s4[5]{0:E(4)}", 3),
-        ("c64[2]", 16),
-        ("f32[<=8,2]", 64),
-        ("f32[0,7]", 0),
-        ("token[]", 0),
-        ("()", 0),
-        ("((f32[2]{0}, u8[3]{0}), bf16[4]{0}, u32[])", 8 + 3 + 8 + 4),
-    ],
-)
-def test_bytes_of_shapes(shape, size):
-    assert array_bytes(shape) == size
 
 
 def test_a_real_program():

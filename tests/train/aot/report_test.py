@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.pallas import tpu
 
+from train.aot.breakdown import break_down
+from train.aot.hlo import parse
 from train.aot.report import CHIPS, Chip, estimate, find_chip, measured
 
 CORES = {
@@ -79,9 +81,12 @@ def test_memory_counts_a_donated_argument_once():
 
     state = jax.ShapeDtypeStruct((1000,), jnp.float32)
     batch = jax.ShapeDtypeStruct((500,), jnp.float32)
+    programs = (
+        jax.jit(update, donate_argnums=n).lower(state, batch).compile() for n in ((), 0)
+    )
     plain, donated = (
-        measured(jax.jit(update, donate_argnums=n).lower(state, batch).compile(), None)
-        for n in ((), 0)
+        measured(program, None, break_down(parse(program.as_text())))
+        for program in programs
     )
     assert plain["arguments"] == donated["arguments"] == 6000
     pointers = 16  # the tuple of the results on a CPU
