@@ -11,6 +11,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
+from train.devices.compiler import compiler_options
 from train.devices.mesh import DeviceMesh
 from train.update.accumulation import value_and_mean_gradient
 from train.update.class_weights import Weights
@@ -42,6 +43,7 @@ def make_train_step(
     skip_non_finite: bool = False,
     seed: int = 0,
     placed: Any = None,
+    space_to_batch: bool = False,
     **objective: Any,
 ) -> TrainStep:
     """Compile-once `(state, batch) -> (state, metrics)`; the old state is donated.
@@ -59,6 +61,7 @@ def make_train_step(
             of steps made.
         seed: of dropout.
         placed: sharding of each array of the state; None: replicated.
+        space_to_batch: see `compiler_options`.
         **objective: options of `make_objective`.
     """
     loss_fn: Objective = make_objective(model, mesh, **objective)
@@ -91,6 +94,7 @@ def make_train_step(
         in_shardings=(held, mesh.batch),
         out_shardings=(held, everywhere),
         donate_argnums=0,
+        compiler_options=compiler_options(mesh, space_to_batch=space_to_batch),
     )
 
 
@@ -112,6 +116,7 @@ def configured_step(
         skip_non_finite=config.non_finite == "skip",
         seed=config.seed,
         placed=jax.tree.map(lambda leaf: leaf.sharding, state),
+        space_to_batch=config.mesh.space_to_batch,
         auxiliary_weight=config.optimizer.auxiliary_weight,
         terms={n: getattr(loss, n) for n in LOSSES if getattr(loss, n) > 0},
         class_weights=class_weights,

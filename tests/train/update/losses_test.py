@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from train.update import losses
 from train.update.losses import segmentation_loss
 
 SHAPE = (2, 3, 5, 4)
@@ -96,3 +97,21 @@ def test_low_precision_logits_are_summed_in_float32(logits, labels):
     wanted, _ = loss_and_gradient(np.asarray(rounded, np.float64), labels, "all")
     assert loss.dtype == jnp.float32
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", [losses._fetched, losses._summed])
+def test_both_ways_to_the_logit_of_a_class(logits, labels, way):
+    """Of which a platform takes one."""
+    weights = np.random.default_rng(2).normal(size=labels.shape)
+    classes = np.where(labels == 255, 0, labels)
+
+    def total(logits):
+        return jnp.sum(way(logits, jnp.asarray(classes)) * weights)
+
+    loss, gradient = jax.value_and_grad(total)(logits)
+    shares = np.array([probabilities(p) for p in logits.reshape(-1, 4)])
+    own = np.eye(4)[classes.ravel()]
+    wanted = -weights.ravel() * np.log((shares * own).sum(-1))
+    np.testing.assert_allclose(loss, wanted.sum(), rtol=1e-5)
+    wanted_gradient = (shares - own) * weights.reshape(-1, 1)
+    np.testing.assert_allclose(gradient.reshape(-1, 4), wanted_gradient, atol=1e-6)

@@ -1,0 +1,43 @@
+"""What compilers are told, and whether they know it."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from train.devices import compiler
+from train.devices.compiler import SPACE_TO_BATCH, compiler_options
+from train.devices.mesh import make_mesh
+
+TPUS = SimpleNamespace(
+    devices=np.array([[SimpleNamespace(platform="tpu", process_index=1)]])
+)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    names = [*SPACE_TO_BATCH]
+    monkeypatch.setattr(compiler, "_is_known", lambda name, device: name in names)
+    return names
+
+
+def test_only_tpus_are_told(known):
+    assert compiler_options(make_mesh(), space_to_batch=False) is None
+    told = compiler_options(TPUS, space_to_batch=False)
+    assert told == dict.fromkeys(SPACE_TO_BATCH, False)
+
+
+def test_nothing_is_told_where_it_is_wanted(known):
+    assert compiler_options(TPUS, space_to_batch=True) is None
+
+
+def test_what_a_compiler_does_not_know_is_not_told(known):
+    known.remove(SPACE_TO_BATCH[1])
+    assert compiler_options(TPUS, space_to_batch=False) == {SPACE_TO_BATCH[0]: False}
+
+
+def test_a_compiler_is_asked():
+    [device] = jax.devices()[:1]
+    assert compiler._is_known("xla_embed_ir_in_executable", device)
+    assert not compiler._is_known("xla_tpu_no_such_option", device)
