@@ -43,7 +43,7 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # A name of ema_jax.MODELS.
     config.name = name
     # A file of weights to start from, .pth or .safetensors: a whole network, or the
-    # backbone alone, such as an ImageNet ResNet; "random" starts from random weights.
+    # backbone alone, of ImageNet; "random" starts from random weights.
     config.pretrained = placeholder(str)
     # Channels of the images: None, three; one makes grey of colours; another number is
     # what the files have.
@@ -55,8 +55,9 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # Compute type, "float32" or "bfloat16". Parameters, statistics and EM sums stay
     # float32.
     config.dtype = "float32"
-    # Pixels of the image for each pixel of the features: 8 or 16.
-    config.output_stride = 8
+    # Pixels of the image for each pixel of the features: 8, 16 or 32. None: 16 with a
+    # light backbone, 8 with any other.
+    config.output_stride = placeholder(int)
     # Dropout rate of whole channels before the classifier.
     config.dropout_rate = 0.1
     # Share of the old running statistics that batch normalisation keeps each step.

@@ -1,5 +1,6 @@
 """EM attention and EMANet semantic segmentation in JAX and Flax."""
 
+from ema_jax.backbones import ResNet
 from ema_jax.classes import Classes
 from ema_jax.em import EMAttention, em_attention
 from ema_jax.emau import EMAU, FROZEN_BY_STOP
@@ -8,7 +9,6 @@ from ema_jax.models import MODELS
 from ema_jax.networks import ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
 from ema_jax.predictor import Prediction, Predictor
 from ema_jax.preprocessing import Preprocessing
-from ema_jax.resnet import ResNet
 from ema_jax.segmenter import Segmenter
 
 __all__ = [

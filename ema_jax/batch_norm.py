@@ -15,7 +15,7 @@ EPSILON = 1e-5
 
 
 class BatchNorm(nn.Module):
-    """`y = γ (x - mean) / √(var + 1e-5) + β`, over all axes but the channels.
+    """`y = γ (x - mean) / √(var + ε) + β`, over all axes but the channels.
 
     Variables and results are those of `nn.BatchNorm`, but for two cases of a mask. Over
     a mapped axis the statistics are sums over all tokens, not means of the devices'
@@ -30,6 +30,7 @@ class BatchNorm(nn.Module):
             exchange 2C+1 numbers. As in Flax, `init` does not need it.
         dtype: type of the result. Parameters, statistics and sums are float32.
         scale_init: of γ.
+        epsilon: ε.
 
     Example:
         >>> import jax
@@ -49,6 +50,7 @@ class BatchNorm(nn.Module):
     axis_name: AxisName | None = None
     dtype: DTypeLike = jnp.float32
     scale_init: Callable[..., Array] = nn.initializers.ones
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None = None) -> Array:
@@ -67,7 +69,7 @@ class BatchNorm(nn.Module):
             if not self.is_initializing():
                 running_mean.value = average(running_mean.value, mean, self.decay)
                 running_var.value = average(running_var.value, var, self.decay)
-        return standardize(x, mean, var, scale, bias, self.dtype)
+        return standardize(x, mean, var, scale, bias, self.dtype, self.epsilon)
 
 
 def check_updatable(module: nn.Module) -> None:
@@ -109,10 +111,16 @@ def average(old: Array, new: Array, decay: float) -> Array:
 
 
 def standardize(
-    x: Array, mean: Array, var: Array, scale: Array, bias: Array, dtype: DTypeLike
+    x: Array,
+    mean: Array,
+    var: Array,
+    scale: Array,
+    bias: Array,
+    dtype: DTypeLike,
+    epsilon: float = EPSILON,
 ) -> Array:
     """`γ (x - mean) / √(var + ε) + β` in float32, then in `dtype`."""
-    slope = lax.rsqrt(var + EPSILON) * scale
+    slope = lax.rsqrt(var + epsilon) * scale
     mean, slope, bias = (
         jnp.expand_dims(row, range(x.ndim - 1)) for row in (mean, slope, bias)
     )

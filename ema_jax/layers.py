@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from ema_jax.batch_norm import BatchNorm
+from ema_jax.batch_norm import EPSILON, BatchNorm
 from ema_jax.convolution import Window, convolve
 from ema_jax.options import AxisName
 from ema_jax.prepare import wide_type
@@ -18,6 +18,9 @@ Initializer = Callable[..., Array]
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """N(0, √(2/(k²·C_out))), the init of the backbone and of the attention unit."""
+
+he_normal_depthwise = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+"""N(0, √2/k): the same where each channel has its own kernel, and one output."""
 
 torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """U(±1/√fan_in), PyTorch's default for convolutions and the init of the head."""
@@ -39,6 +42,7 @@ def conv(
     *,
     stride: int = 1,
     dilation: int = 1,
+    groups: int = 1,
     use_bias: bool = False,
     dtype: DTypeLike = jnp.float32,
     kernel_init: Initializer = he_normal_fan_out,
@@ -47,7 +51,8 @@ def conv(
 ) -> nn.Conv:
     """2-D convolution with symmetric padding `dilation · (kernel-1)/2`, never "SAME".
 
-    (B, H, W, C) to (B, ⌈H/stride⌉, ⌈W/stride⌉, features), for odd kernels.
+    (B, H, W, C) to (B, ⌈H/stride⌉, ⌈W/stride⌉, features), for odd kernels. With as
+    many groups as channels it is depthwise.
     """
     return nn.Conv(
         features,
@@ -55,6 +60,7 @@ def conv(
         strides=stride,
         padding=dilation * (kernel_size - 1) // 2,
         kernel_dilation=dilation,
+        feature_group_count=groups,
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=kernel_init,
@@ -107,6 +113,7 @@ def batch_norm(
     train: bool,
     axis_name: AxisName | None = None,
     zero_init: bool = False,
+    epsilon: float = EPSILON,
     name: str,
 ) -> BatchNorm:
     """Batch normalisation; statistics keep `decay` of the old value.
@@ -118,7 +125,7 @@ def batch_norm(
     """
     initializers = nn.initializers
     scale_init = initializers.zeros if zero_init else initializers.ones
-    return BatchNorm(train, decay, axis_name, dtype, scale_init, name=name)
+    return BatchNorm(train, decay, axis_name, dtype, scale_init, epsilon, name=name)
 
 
 def subsample_mask(mask: Array | None, stride: int) -> Array | None:
@@ -143,7 +150,7 @@ def add(x: Array, y: Array) -> Array:
 
 
 class ConvBN(nn.Module):
-    """Convolution without bias, batch normalisation and, by default, ReLU.
+    """Convolution without bias, batch normalisation and an activation, or None.
 
     Pixels outside the mask count as the zero padding and stay out of the statistics,
     so an image on a larger canvas gives what it gives alone.
@@ -153,8 +160,10 @@ class ConvBN(nn.Module):
     kernel_size: int = 1
     stride: int = 1
     dilation: int = 1
-    relu: bool = True
+    groups: int = 1
+    activation: Callable[[Array], Array] | None = nn.relu
     bn_decay: float = 0.9997
+    bn_epsilon: float = EPSILON
     dtype: DTypeLike = jnp.float32
     kernel_init: Initializer = he_normal_fan_out
 
@@ -169,12 +178,18 @@ class ConvBN(nn.Module):
             self.kernel_size,
             stride=self.stride,
             dilation=self.dilation,
+            groups=self.groups,
             dtype=self.dtype,
             kernel_init=self.kernel_init,
             name="conv",
         )(hide(x, mask) if self.kernel_size > 1 else x)
         mask = subsample_mask(mask, self.stride)
-        x = batch_norm(self.bn_decay, self.dtype, train=train, name="bn")(
-            x, mask=None if mask is None else mask[..., None]
+        norm = batch_norm(
+            self.bn_decay,
+            self.dtype,
+            train=train,
+            epsilon=self.bn_epsilon,
+            name="bn",
         )
-        return nn.relu(x) if self.relu else x
+        x = norm(x, mask=None if mask is None else mask[..., None])
+        return x if self.activation is None else self.activation(x)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
+from ema_jax.backbones import EfficientNetLite
 from ema_jax.context import CONTEXTS
 from ema_jax.networks import ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
 from ema_jax.options import check_option
@@ -15,11 +16,14 @@ Constructor = Callable[..., Segmenter]
 Options = Mapping[str, Any]
 
 
+Size = Literal["full", "light", "tiny"]
+
+
 class Backbone(NamedTuple):
-    """A backbone by its options, and whether heads take their light form with it."""
+    """A backbone by its options, and the size of the heads that it takes."""
 
     options: Options
-    light: bool = False
+    size: Size = "full"
 
 
 class Slot(NamedTuple):
@@ -27,11 +31,11 @@ class Slot(NamedTuple):
 
     Attributes:
         make: constructor.
-        light: options of its light form; None: it has none.
+        sizes: options of each size of its head; those that are missing it has not.
     """
 
     make: Constructor
-    light: Options | None = None
+    sizes: Mapping[Size, Options]
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -39,20 +43,41 @@ BACKBONES: dict[str, Backbone] = {
     "r101": Backbone({"depth": 101}),
     "r152": Backbone({"depth": 152}),
     "tiny": Backbone(
-        {"stage_sizes": (1, 1, 2, 1), "width": 16, "stem_width": 16}, light=True
+        {"stage_sizes": (1, 1, 2, 1), "width": 16, "stem_width": 16}, "tiny"
     ),
+    **{
+        f"lite{version}": Backbone(
+            {"backbone": EfficientNetLite, "version": version, "output_stride": 16},
+            "light",
+        )
+        for version in (0, 2)
+    },
 }
 """Name to backbone; each gives all networks by one line."""
 
-_NARROW = {"channels": 64, "auxiliary_channels": 64}
-_NARROW_CONTEXT = {"channels": 64, "hidden_channels": 64}
+FULL: Mapping[Size, Options] = {"full": {}}
+
+# About as much as a light backbone has itself: 256 channels, which is what the unit of
+# the paper's smaller variant sees, and pyramids of half of theirs.
+_LIGHT = {"channels": 256, "hidden_channels": 256}
+_LIGHT_PYRAMID = {"channels": 128, "auxiliary_channels": 128}
+_TINY = {"channels": 64, "auxiliary_channels": 64}
+_TINY_CONTEXT = {"channels": 64, "hidden_channels": 64}
 # A quarter of the published rates: further taps would meet nothing but the padding of
 # crops of 97, and stay at their random init until a larger image comes.
-_NARROW_PYRAMID = {"rates": (3, 6, 9), **_NARROW}
+_TINY_PYRAMID = {"rates": (3, 6, 9), **_TINY}
 _FEW: dict[str, Options] = {
+    "em": {"num_bases": 16},
     "external_attention": {"num_slots": 16},
     "hamburger": {"num_bases": 16},
 }
+
+
+def _with_context(context: str, make: Constructor) -> Slot:
+    tiny = {**_TINY_CONTEXT, **_FEW.get(context, {})}
+    return Slot(make, {"full": {}, "light": _LIGHT, "tiny": tiny})
+
+
 _mmseg = partial(
     EMANet,
     stem="deep64",
@@ -65,21 +90,37 @@ _mmseg = partial(
 )
 
 SLOTS: dict[str, Slot] = {
-    "emanet_{}": Slot(EMANet, {"num_bases": 16, **_NARROW_CONTEXT}),
-    "emanet_{}_256": Slot(partial(EMANet, channels=256)),
-    "emanet_{}_mmseg": Slot(_mmseg),
+    "emanet_{}": _with_context("em", EMANet),
+    "emanet_{}_256": Slot(partial(EMANet, channels=256), FULL),
+    "emanet_{}_mmseg": Slot(_mmseg, FULL),
     **{
-        "fcn_{}" if context == "none" else f"{context}_{{}}": Slot(
-            partial(ContextNet, context), {**_NARROW_CONTEXT, **_FEW.get(context, {})}
+        "fcn_{}" if context == "none" else f"{context}_{{}}": _with_context(
+            context, partial(ContextNet, context)
         )
         for context in CONTEXTS
     },
-    "deeplabv3_{}": Slot(DeepLabV3, _NARROW_PYRAMID),
-    "deeplabv3plus_{}": Slot(
-        DeepLabV3Plus, {"low_level_channels": 12, **_NARROW_PYRAMID}
+    "deeplabv3_{}": Slot(
+        DeepLabV3, {"full": {}, "light": _LIGHT_PYRAMID, "tiny": _TINY_PYRAMID}
     ),
-    "deeplabv3plus_{}_no_pooling": Slot(partial(DeepLabV3Plus, image_pooling=False)),
-    "psanet_{}": Slot(PSANet, {"hidden_channels": 64, "map_size": 13, **_NARROW}),
+    "deeplabv3plus_{}": Slot(
+        DeepLabV3Plus,
+        {
+            "full": {},
+            "light": {"low_level_channels": 24, **_LIGHT_PYRAMID},
+            "tiny": {"low_level_channels": 12, **_TINY_PYRAMID},
+        },
+    ),
+    "deeplabv3plus_{}_no_pooling": Slot(
+        partial(DeepLabV3Plus, image_pooling=False), FULL
+    ),
+    "psanet_{}": Slot(
+        PSANet,
+        {
+            "full": {},
+            "light": _LIGHT,
+            "tiny": {"hidden_channels": 64, "map_size": 13, **_TINY},
+        },
+    ),
 }
 """Name, around that of the backbone, to what stands in the slot."""
 
@@ -87,10 +128,9 @@ SLOTS: dict[str, Slot] = {
 def _models() -> Iterator[tuple[str, Constructor]]:
     for pattern, slot in SLOTS.items():
         for name, backbone in BACKBONES.items():
-            light = slot.light if backbone.light else {}
-            if light is not None:
-                make = partial(slot.make, **light, **backbone.options)
-                yield pattern.format(name), make
+            if backbone.size in slot.sizes:
+                options = {**slot.sizes[backbone.size], **backbone.options}
+                yield pattern.format(name), partial(slot.make, **options)
 
 
 MODELS: dict[str, Constructor] = dict(_models())
@@ -101,7 +141,9 @@ MODELS: dict[str, Constructor] = dict(_models())
 
 The `…_mmseg` are OpenMMLab's variants, which can load its files; `fcn_…` is EMANet
 without its unit; `deeplabv3plus_r101_no_pooling` is what comes nearest to the size that
-the EMANet paper counts. The tiny ones have one backbone and 64 channels in their heads.
+the EMANet paper counts. The tiny ones have one backbone and 64 channels in their heads;
+`…_lite0` and `…_lite2` stand on an EfficientNet-Lite, at output stride 16 and with
+light heads.
 """
 
 

@@ -2,17 +2,18 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones import ResNet
 from ema_jax.context import CONTEXTS
 from ema_jax.emau import EMAU
 from ema_jax.heads import ContextHead, DeepLabV3Head, DeepLabV3PlusHead, PSAHead
 from ema_jax.heads.deeplab import RATES
 from ema_jax.options import check_option
-from ema_jax.resnet import Stem
-from ema_jax.segmenter import Segmenter, make_segmenter, with_options
+from ema_jax.segmenter import Segmenter, make_segmenter, split_options, with_options
 
 
 def EMANet(  # noqa: N802 (a model, named as in the paper)
@@ -79,15 +80,10 @@ def ContextNet(  # noqa: N802
     hidden_channels: int = 256,
     bn_decay: float = 0.9997,
     concat_input: bool = False,
-    stage_sizes: tuple[int, ...] | None = None,
-    width: int = 64,
-    stem_width: int = 64,
-    stem: Stem = "deep128",
-    multi_grid: tuple[int, ...] = (1, 2, 4),
-    in_channels: int = 3,
+    backbone: type[nn.Module] = ResNet,
     auxiliary_head: bool = False,
     align_corners: bool = True,
-    **unit: Any,
+    **options: Any,
 ) -> Segmenter:
     """EMANet with any context module in the place of its unit.
 
@@ -102,11 +98,10 @@ def ContextNet(  # noqa: N802
         hidden_channels: channels before the classifier.
         bn_decay: share of the old running statistics that BN keeps.
         concat_input: see `ContextHead`.
-        stage_sizes, width, stem_width, stem, multi_grid, in_channels: see
-            `make_segmenter`.
+        backbone: see `make_segmenter`.
         auxiliary_head: an `FCNHead` of `hidden_channels`; see `Segmenter`.
         align_corners: see `Segmenter`.
-        **unit: any other attribute of the context module.
+        **options: further attributes of the backbone, and of the context module.
 
     Raises:
         ValueError: an unknown context, depth or option.
@@ -120,6 +115,7 @@ def ContextNet(  # noqa: N802
     """
     kinds = {"em": EMAU, **CONTEXTS}
     check_option("context", context, tuple(kinds))
+    of_backbone, unit = split_options(backbone, options)
     return make_segmenter(
         ContextHead,
         num_classes,
@@ -127,12 +123,7 @@ def ContextNet(  # noqa: N802
         output_stride,
         dropout_rate,
         dtype,
-        stage_sizes=stage_sizes,
-        width=width,
-        stem_width=stem_width,
-        stem=stem,
-        multi_grid=multi_grid,
-        in_channels=in_channels,
+        backbone=backbone,
         bn_decay=bn_decay,
         auxiliary_head=auxiliary_head,
         auxiliary_channels=hidden_channels,
@@ -141,6 +132,7 @@ def ContextNet(  # noqa: N802
         channels=channels,
         hidden_channels=hidden_channels,
         concat_input=concat_input,
+        **of_backbone,
     )
 
 

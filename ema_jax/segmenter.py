@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones import STAGE_SIZES, ResNet
 from ema_jax.enlarge import enlarge
 from ema_jax.heads import FCNHead
 from ema_jax.options import check_counts, check_images, check_option, check_share
 from ema_jax.preprocessing import IMAGENET, Preprocessing
 from ema_jax.resize import resize_bilinear, resize_on_canvas
-from ema_jax.resnet import STAGE_SIZES, ResNet, Stem
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -23,7 +23,7 @@ class Segmenter(nn.Module):
     """`logits = resize(head(backbone(images)))`, bilinear.
 
     Attributes:
-        backbone: module (images, *, train, mask) -> stages.
+        backbone: module (images, *, train, mask) -> stages; see `ema_jax.backbones`.
         head: module (stages, *, train) -> logits at the stride of the features.
         auxiliary_head: another head, for the auxiliary loss of a training.
         align_corners: corner pixels coincide, as in the published networks; False
@@ -108,74 +108,70 @@ def make_segmenter(
     dropout_rate: float = 0.1,
     dtype: DTypeLike = jnp.float32,
     *,
-    stage_sizes: tuple[int, ...] | None = None,
-    width: int = 64,
-    stem_width: int = 64,
-    stem: Stem = "deep128",
-    multi_grid: tuple[int, ...] = (1, 2, 4),
-    in_channels: int = 3,
+    backbone: type[nn.Module] = ResNet,
     bn_decay: float = 0.9997,
     auxiliary_head: bool = False,
     auxiliary_channels: int = 256,
     align_corners: bool = True,
     **options: Any,
 ) -> Segmenter:
-    """A dilated ResNet with any head.
+    """A dilated backbone with any head.
 
     Args:
         head: the class of the head.
         num_classes: channels of the logits.
-        depth: 50, 101 or 152.
+        depth: 50, 101 or 152, of a ResNet whose `stage_sizes` are not given.
         output_stride: 8 or 16 (or 32).
         dropout_rate: of whole channels, before the classifier.
         dtype: compute type, float32 or bfloat16. Parameters, statistics and logits
             are float32.
-        stage_sizes: blocks of each stage, in place of `depth`.
-        width, stem_width, stem, multi_grid, in_channels: see `ResNet`.
+        backbone: the class of the backbone; see `ema_jax.backbones`.
         bn_decay: share of the old running statistics that BN keeps.
         auxiliary_head: an `FCNHead` on the third stage; see `Segmenter`.
         auxiliary_channels: of that head, before its classifier.
         align_corners: see `Segmenter`.
-        **options: further attributes of the head.
+        **options: further attributes of the backbone, such as `in_channels` or those
+            of `ResNet`, and of the head.
 
     Raises:
-        ValueError: an unknown depth, a number out of its range, or an option that the
-            head does not have.
+        ValueError: an unknown depth, a number out of its range, or an option that
+            neither backbone nor head has.
 
     Example:
         >>> model = make_segmenter(FCNHead, num_classes=5, depth=50, hidden_channels=64)
         >>> model.head.hidden_channels, model.backbone.stage_sizes
         (64, (3, 4, 6, 3))
     """
-    if stage_sizes is None:
-        check_option("depth", depth, tuple(STAGE_SIZES))
-        stage_sizes = STAGE_SIZES[depth]  # type: ignore[index]
     check_counts(num_classes=num_classes, auxiliary_channels=auxiliary_channels)
     check_share("dropout_rate", dropout_rate)
-    shared: dict[str, Any] = {
-        "num_classes": num_classes,
-        "dropout_rate": dropout_rate,
-        "bn_decay": bn_decay,
-        "dtype": dtype,
-    }
+    below, above = split_options(backbone, options)
+    if backbone is ResNet and below.get("stage_sizes") is None:
+        check_option("depth", depth, tuple(STAGE_SIZES))
+        below["stage_sizes"] = STAGE_SIZES[depth]  # type: ignore[index]
+    shared: dict[str, Any] = {"bn_decay": bn_decay, "dtype": dtype}
+    of_heads = {"num_classes": num_classes, "dropout_rate": dropout_rate, **shared}
     return Segmenter(
-        backbone=ResNet(
-            stage_sizes,
-            output_stride,
-            stem,
-            multi_grid,
-            width,
-            stem_width,
-            bn_decay,
-            dtype,
-            in_channels,
-        ),
-        head=with_options(head, options, **shared),
-        auxiliary_head=FCNHead(hidden_channels=auxiliary_channels, **shared)
+        backbone=backbone(output_stride=output_stride, **below, **shared),
+        head=with_options(head, above, **of_heads),
+        auxiliary_head=FCNHead(hidden_channels=auxiliary_channels, **of_heads)
         if auxiliary_head
         else None,
         align_corners=align_corners,
     )
+
+
+def split_options(
+    backbone: type[nn.Module], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes of a backbone among options, and the others.
+
+    Example:
+        >>> split_options(ResNet, {"width": 8, "channels": 16})
+        ({'width': 8}, {'channels': 16})
+    """
+    fields = backbone.__dataclass_fields__.keys()
+    below = {name: value for name, value in options.items() if name in fields}
+    return below, {k: value for k, value in options.items() if k not in below}
 
 
 def with_options(
@@ -209,8 +205,16 @@ def in_channels(model: nn.Module) -> int:
 
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
-    """What turns bytes into the images of a network."""
-    return IMAGENET.over(in_channels(model))
+    """What turns bytes into the images of a network, by what its backbone says.
+
+    Example:
+        >>> from ema_jax import MODELS
+        >>> preprocessing_of(MODELS["emanet_lite0"](in_channels=1)).mean[0] * 255
+        127.0
+    """
+    backbone = getattr(model, "backbone", None)
+    stated: Preprocessing = getattr(backbone, "preprocessing", IMAGENET)
+    return stated.over(in_channels(model))
 
 
 def variable_shapes(model: nn.Module) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import flax.linen as nn
 from jax import Array
 
 from ema_jax import EMAU, MODELS, EMANet, Segmenter
+from ema_jax.backbones import Features
 from ema_jax.heads import ContextHead, FCNHead
 from ema_jax.layers import ConvBN, subsample_mask
-from ema_jax.resnet import Features
 from ema_jax.segmenter import with_options
 
 MICRO = partial(

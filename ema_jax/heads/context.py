@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones import Features
 from ema_jax.heads.common import classify, head_conv
 from ema_jax.layers import ConvBN
-from ema_jax.resnet import Features
 
 
 class ContextHead(nn.Module):

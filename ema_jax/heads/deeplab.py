@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones import Features
 from ema_jax.enlarge import enlarge
 from ema_jax.heads.common import classify, head_conv
-from ema_jax.resnet import Features
 
 RATES = (12, 24, 36)
 """Dilations of the pyramid at output stride 8; half of them at stride 16."""

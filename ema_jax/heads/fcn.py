@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones import Features
 from ema_jax.heads.common import classify, head_conv
 from ema_jax.options import check_option
-from ema_jax.resnet import Features
 
 
 class FCNHead(nn.Module):

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones import Features
 from ema_jax.enlarge import double
 from ema_jax.heads.common import classify, head_conv
 from ema_jax.layers import conv, subsample_mask, torch_uniform
-from ema_jax.resnet import Features
 
 ABSENT = -1e30
 """Logit of a pair that does not exist: its weight underflows to 0, without NaN."""

@@ -5,18 +5,20 @@ from functools import cache, partial
 from statistics import mode
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
+from ema_jax.backbones import EfficientNetLite, ResNet
+from ema_jax.backbones.efficientnet_lite import SCALINGS, scaled_groups
 from ema_jax.networks import EMANet
-from ema_jax.resnet import ResNet
 
 Tree = Mapping[str, Any]
 
 
 def model_options(variables: Tree) -> dict[str, Any]:
-    """The options of `EMANet`, or of `ResNet` for a backbone, that fit variables.
+    """The options of `EMANet`, or of a backbone that is alone, that fit variables.
 
     What leaves no trace in the shapes is not among them: `output_stride`,
     `multi_grid`, `align_corners` and everything that concerns training.
@@ -26,9 +28,10 @@ def model_options(variables: Tree) -> dict[str, Any]:
             its backbone; the leaves need only a shape.
 
     Returns:
-        Keyword arguments: `stage_sizes`, `stem`, `stem_width`, `width` and, with a
-        head, `num_classes`, `channels`, `hidden_channels`, `num_bases`,
-        `concat_input`, `auxiliary_head`.
+        Keyword arguments: `stage_sizes`, `stem`, `stem_width`, `width` of `ResNet`, or
+        `version` of `EfficientNetLite`, and `in_channels`; with a head `num_classes`,
+        `channels`, `hidden_channels`, `num_bases`, `concat_input`, `auxiliary_head`
+        and, unless it is a `ResNet`, the class of the `backbone`.
 
     Raises:
         KeyError: a part that decides is missing.
@@ -47,7 +50,9 @@ def model_options(variables: Tree) -> dict[str, Any]:
     options = backbone_options(params["backbone"])
     if is_backbone(variables):
         return options
-    head = params["head"]
+    kind, head = backbone_kind(params["backbone"]), params["head"]
+    if kind is not ResNet:
+        options["backbone"] = kind
     bases = {**head["context"], **statistics["head"]["context"]}["bases"]
     return options | {
         "num_classes": _outputs(head["classifier"]),
@@ -80,7 +85,8 @@ def is_backbone(variables: Tree) -> bool:
 def expected_shapes(**options: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Path to shape of every variable of the network with these `model_options`."""
     whole = "num_classes" in options
-    make: Callable[..., Any] = EMANet if whole else ResNet
+    alone = EfficientNetLite if "version" in options else ResNet
+    make: Callable[..., nn.Module] = EMANet if whole else alone
     init = partial(make(**options).init, train=False)
     images = jnp.zeros((1, 33, 33, options["in_channels"]))
     shapes = jax.eval_shape(init, jax.random.key(0), images)
@@ -89,8 +95,34 @@ def expected_shapes(**options: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in flatten_dict(shapes).items()}
 
 
+def backbone_kind(backbone: Tree) -> type[nn.Module]:
+    """The class of a backbone, by the names of its parameters."""
+    return EfficientNetLite if "stem" in backbone else ResNet
+
+
 def backbone_options(backbone: Tree) -> dict[str, Any]:
-    """The options of `ResNet` that fit its parameters; see `model_options`."""
+    """The options of a backbone that fit its parameters; see `model_options`.
+
+    Raises:
+        KeyError: a part that decides is missing.
+    """
+    if backbone_kind(backbone) is EfficientNetLite:
+        return _lite_options(backbone)
+    return _resnet_options(backbone)
+
+
+def _lite_options(backbone: Tree) -> dict[str, Any]:
+    versions = {
+        sum(group.blocks for group in scaled_groups(version)): version
+        for version in SCALINGS
+    }
+    return {
+        "version": versions[sum(name.startswith("block") for name in backbone)],
+        "in_channels": _inputs(backbone["stem"]),
+    }
+
+
+def _resnet_options(backbone: Tree) -> dict[str, Any]:
     stages = [name.partition("_")[0] for name in backbone if name.startswith("stage")]
     stem = [name for name in backbone if name.startswith("stem")]
     stem_width = _outputs(backbone[f"stem_conv{len(stem)}"])
@@ -104,8 +136,13 @@ def backbone_options(backbone: Tree) -> dict[str, Any]:
         "stage_sizes": tuple(stages.count(f"stage{stage}") for stage in (1, 2, 3, 4)),
         "width": _outputs(backbone["stage1_block1"]["conv2"]),
         **stem_options,
-        "in_channels": backbone["stem_conv1"]["conv"]["kernel"].shape[-2],
+        "in_channels": _inputs(backbone["stem_conv1"]),
     }
+
+
+def _inputs(layer: Tree) -> int:
+    """Channels that a `ConvBN` takes."""
+    return layer["conv"]["kernel"].shape[-2]
 
 
 def _outputs(layer: Tree) -> int:

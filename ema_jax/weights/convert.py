@@ -1,34 +1,57 @@
 """Foreign state dicts to Flax variables, and back."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ema_jax.backbones import EfficientNetLite
 from ema_jax.weights.architecture import (
+    backbone_kind,
     expected_shapes,
     is_backbone,
     model_options,
 )
 from ema_jax.weights.describe import few
+from ema_jax.weights.efficientnet_lite import (
+    CLASSIFIER,
+    efficientnet_lite_keys,
+    efficientnet_lite_table,
+)
 from ema_jax.weights.emanet import emanet_keys, emanet_table
 from ema_jax.weights.mmseg import mmseg_keys, mmseg_table
 from ema_jax.weights.resnet import resnet_keys, resnet_table
 from ema_jax.weights.table import FORMS, KeyTable, has_form, to_jax, to_torch
 from ema_jax.weights.unwrap import unwrap
 
-FAMILIES: dict[str, tuple[str, Callable[[Iterable[str]], KeyTable]]] = {
-    "the EMANet release": ("extractor.", emanet_table),
-    "OpenMMLab's EMANet": ("decode_head.ema_", mmseg_table),
-    "an ImageNet ResNet": ("layer1.", resnet_table),
+
+class Family(NamedTuple):
+    """Files of one origin.
+
+    Attributes:
+        prefix: of names that only they have.
+        make_table: from all names.
+        ignored: prefixes of what no network here has: the classifier of ImageNet.
+    """
+
+    prefix: str
+    make_table: Callable[[Iterable[str]], KeyTable]
+    ignored: tuple[str, ...] = ()
+
+
+FAMILIES = {
+    "the EMANet release": Family("extractor.", emanet_table),
+    "OpenMMLab's EMANet": Family("decode_head.ema_", mmseg_table),
+    "an ImageNet ResNet": Family("layer1.", resnet_table, ("fc.",)),
+    "an ImageNet EfficientNet-Lite": Family(
+        "_blocks.", efficientnet_lite_table, CLASSIFIER
+    ),
 }
-"""Name of each family: a prefix of names that only it has, and its table."""
 
 SEPARATOR = "/"
 OWN = ("params/", "batch_stats/")  # what our own names begin with
 COUNTER = "num_batches_tracked"  # of PyTorch's batch normalisation; nothing reads it
-CLASSIFIER = "fc."  # of ImageNet files
 
 
 def convert_state_dict(
@@ -39,14 +62,14 @@ def convert_state_dict(
     Args:
         state_dict: names to arrays, or a dictionary that holds such a one under a key
             such as "state_dict", see `unwrap`: the EMANet release, OpenMMLab's EMANet,
-            or a ResNet of torchvision, of timm or with the deep ImageNet stem (its
-            classifier is dropped). Names of our own, such as
-            "params/head/classifier/bias", are those of any network here.
+            a ResNet of torchvision, of timm or with the deep ImageNet stem, or an
+            EfficientNet-Lite (their classifiers are dropped). Names of our own, such
+            as "params/head/classifier/bias", are those of any network here.
         allow_non_finite: take weights with NaN or infinity as they are.
 
     Returns:
-        {"params": …, "batch_stats": …} in float32, with the backbone alone for a
-        ResNet.
+        {"params": …, "batch_stats": …} in float32, with the backbone alone for one of
+        ImageNet.
 
     Raises:
         ValueError: an unknown family, arrays that are missing, that nothing reads or
@@ -62,11 +85,13 @@ def convert_state_dict(
 
 
 def _foreign_variables(state: Mapping[str, Any]) -> dict[str, Any]:
-    make_table = _find_family(state)
-    state = {name: x for name, x in state.items() if not name.endswith(COUNTER)}
-    if make_table is resnet_table:
-        state = {k: x for k, x in state.items() if not k.startswith(CLASSIFIER)}
-    table = make_table(state)
+    family = _find_family(state)
+    state = {
+        name: x
+        for name, x in state.items()
+        if not name.endswith(COUNTER) and not name.startswith(family.ignored)
+    }
+    table = family.make_table(state)
     arrays = {name: np.asarray(state[name]) for name in table if name in state}
     problems = {
         "missing": sorted(table.keys() - state.keys()),
@@ -83,8 +108,8 @@ def export_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """A state dict in PyTorch's layouts, with the names that variables came with.
 
     An `EMANet` gets the names of the release, one with `concat_input` or an auxiliary
-    head OpenMMLab's, a backbone alone torchvision's (or, with a deep stem, those of
-    the ImageNet files). `convert_state_dict` gives exactly the variables back.
+    head OpenMMLab's, a backbone alone those of the ImageNet files, torchvision's where
+    the stem is not deep. `convert_state_dict` gives exactly the variables back.
 
     Raises:
         ValueError: variables that have no such name, or that are missing.
@@ -137,11 +162,11 @@ def _own_variables(state: Mapping[str, Any]) -> dict[str, Any]:
     return unflatten_dict(arrays, sep=SEPARATOR)
 
 
-def _find_family(names: Iterable[str]) -> Callable[[Iterable[str]], KeyTable]:
+def _find_family(names: Iterable[str]) -> Family:
     names = sorted(map(str, names))
-    for prefix, make_table in FAMILIES.values():
-        if any(name.startswith(prefix) for name in names):
-            return make_table
+    for family in FAMILIES.values():
+        if any(name.startswith(family.prefix) for name in names):
+            return family
     raise ValueError(
         f"the state dict is of no known family ({', '.join(FAMILIES)}); "
         f"its first names are {names[:5]}"
@@ -195,6 +220,10 @@ def _export_table(variables: Mapping[str, Any]) -> KeyTable:
         raise ValueError(
             f"the variables are of no EMANet: {error} is missing"
         ) from error
+    if backbone_kind(variables["params"]["backbone"]) is EfficientNetLite:
+        if is_backbone(variables):
+            return efficientnet_lite_keys(len(variables["params"]["backbone"]) - 1)
+        raise ValueError("the variables are of no published EMANet")
     counts, deep = options["stage_sizes"], options["stem"] != "conv7"
     if is_backbone(variables):
         return resnet_keys(counts, deep=deep)

@@ -38,7 +38,7 @@ def describe(variables: Mapping[str, Any]) -> str:
     """
     backbone = _backbone(variables)
     if is_backbone(variables):
-        return f"a {backbone} alone"
+        return f"{backbone} alone"
     names = flatten_dict(variables["params"], sep="/")
     head = next(
         (
@@ -52,19 +52,21 @@ def describe(variables: Mapping[str, Any]) -> str:
         classes = f", {count_classes(variables)} classes"
     except ValueError:
         classes = ""
-    return f"{head} on a {backbone}{classes}"
+    return f"{head} on {backbone}{classes}"
 
 
 def _backbone(variables: Mapping[str, Any]) -> str:
     try:
         options = backbone_options(variables["params"]["backbone"])
     except (KeyError, ValueError):
-        return "backbone of another kind"
+        return "a backbone of another kind"
+    if "version" in options:
+        return f"an EfficientNet-Lite{options['version']}"
     sizes = options["stage_sizes"]
     blocks = ", ".join(map(str, sizes))
     name = f"-{DEPTHS[sizes]}" if sizes in DEPTHS else f" of {blocks} blocks"
     width = "" if options["width"] == 64 else f", width {options['width']}"
-    return f"ResNet{name}{width}"
+    return f"a ResNet{name}{width}"
 
 
 def few(texts: Iterable[str]) -> str:

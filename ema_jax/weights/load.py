@@ -34,7 +34,7 @@ def load_torch(path: str | Path, *, allow_non_finite: bool = False) -> dict[str,
         allow_non_finite: take weights with NaN or infinity as they are.
 
     Returns:
-        {"params": …, "batch_stats": …}, with the backbone alone for a ResNet.
+        {"params": …, "batch_stats": …}, with the backbone alone for one of ImageNet.
 
     Raises:
         ValueError: a truncated file, a pickle that holds more than tensors, containers

@@ -13,7 +13,8 @@ from flax.traverse_util import flatten_dict
 
 from ema_jax.classes import Classes
 from ema_jax.models import Network
-from ema_jax.preprocessing import IMAGENET, Preprocessing
+from ema_jax.preprocessing import Preprocessing
+from ema_jax.segmenter import preprocessing_of
 from ema_jax.weights.convert import SEPARATOR, convert_state_dict, export_state_dict
 from ema_jax.weights.file_kind import SUFFIX
 from ema_jax.weights.load import import_reader, read_state_dict
@@ -31,12 +32,12 @@ class Description(NamedTuple):
     Attributes:
         network: its name and options.
         classes: that it tells apart.
-        preprocessing: that its weights expect.
+        preprocessing: that its weights expect; None: the network's own.
     """
 
     network: Network
     classes: Classes
-    preprocessing: Preprocessing = IMAGENET
+    preprocessing: Preprocessing | None = None
 
 
 def save_model(
@@ -62,12 +63,14 @@ def save_model(
     """
     metadata = dict[str, str]()
     if description is not None:
+        network, classes, stated = description
+        preprocessing = stated or preprocessing_of(network.build())
         metadata[KEY] = json.dumps(
             {
                 "version": VERSION,
-                "network": description.network._asdict(),
-                "classes": description.classes.to_json(),
-                "preprocessing": description.preprocessing.to_json(),
+                "network": network._asdict(),
+                "classes": classes.to_json(),
+                "preprocessing": preprocessing.to_json(),
             }
         )
     try:

@@ -44,6 +44,26 @@ def backbone(stage_sizes, width, stem):
     return total
 
 
+LITE = {
+    "lite0": ((1, 16), (2, 24), (2, 40), (3, 80), (3, 112), (4, 192), (1, 320)),
+    "lite2": ((1, 16), (3, 24), (3, 48), (4, 88), (4, 120), (5, 208), (1, 352)),
+}
+"""Blocks and channels of each group."""
+LITE_KERNELS = (3, 3, 5, 3, 5, 5, 3)
+
+
+def lite_backbone(groups):
+    total, inputs = conv_bn(3, 3, 32), 32
+    for index, (blocks, outputs) in enumerate(groups):
+        for _ in range(blocks):
+            inner = inputs * (6 if index else 1)
+            total += conv_bn(1, inputs, inner) if index else 0
+            total += LITE_KERNELS[index] ** 2 * inner + 2 * inner
+            total += conv_bn(1, inner, outputs)
+            inputs = outputs
+    return total
+
+
 def num_unit(context, channels):
     """The same of a context module, with S = 64 slots, or 16 in a tiny network."""
     c = channels
@@ -92,6 +112,7 @@ def point_wise(inputs, channels, hidden, map_size):
 DEPTHS = {"r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3), "r152": (3, 8, 36, 3)}
 BACKBONES = {name: backbone(x, 64, (64, 64, 128)) for name, x in DEPTHS.items()}
 BACKBONES["tiny"] = backbone((1, 1, 2, 1), 16, (16, 16, 32))
+BACKBONES |= {name: lite_backbone(groups) for name, groups in LITE.items()}
 CONTEXTS = {
     **{"emanet": "em", "fcn": "none"},
     **{name: name for name in ("non_local", "double_attention", "external_attention")},
@@ -112,16 +133,23 @@ def expected(name: str) -> int:
     depth, _, variant = size.partition("_")
     if variant == "mmseg":
         return mmseg(DEPTHS[depth], 21)
-    tiny = size == "tiny"
+    light, tiny = size in LITE, size == "tiny"
     inputs, low = (512, 64) if tiny else (2048, 256)
+    if light:
+        inputs, low = LITE[size][-1][1], 24
     if family in CONTEXTS:
-        widths = (64, 64) if tiny else (256 if variant == "256" else 512, 256)
+        channels = 256 if light or variant == "256" else 512
+        widths = (64, 64) if tiny else (channels, 256)
         head = context_head(CONTEXTS[family], inputs, *widths, 21)
     elif family == "psanet":
         channels, map_size = (64, 13) if tiny else (512, 65)
+        if light:
+            channels, map_size = 256, 33
         head = point_wise(inputs, channels, channels, map_size) + (channels + 1) * 21
     else:
         channels, low_channels = (64, 12) if tiny else (256, 48)
+        if light:
+            channels, low_channels = 128, 24
         head = pyramid(inputs, channels, pooling=variant != "no_pooling")
         if family == "deeplabv3plus":
             head += decoder(low, low_channels, channels)
@@ -169,7 +197,7 @@ def test_parameter_count(name):
 
 def test_every_rival_is_there():
     rivals = {*CONTEXTS, "deeplabv3", "deeplabv3plus", "psanet"}
-    sizes = ("r50", "r101", "tiny")
+    sizes = ("r50", "r101", "tiny", "lite0", "lite2")
     assert {f"{rival}_{size}" for rival in rivals for size in sizes} <= MODELS.keys()
 
 
@@ -195,11 +223,16 @@ def test_published_increments():
 @pytest.mark.parametrize("name", MODELS)
 def test_one_backbone_for_all_of_a_size(name):
     """So the weights of an ImageNet backbone fit a rival where they fit EMANet."""
-    size = (
-        "tiny" if "tiny" in name else next(depth for depth in DEPTHS if depth in name)
-    )
+    size = next(size for size in BACKBONES if f"_{size}" in name)
     ours = f"emanet_{size}_mmseg" if "mmseg" in name else f"emanet_{size}"
     assert MODELS[name]().backbone == MODELS[ours]().backbone
+
+
+def test_light_heads_follow_their_output_stride():
+    assert MODELS["emanet_lite0"]().backbone.output_stride == 16
+    assert MODELS["emanet_lite0"](output_stride=8).backbone.output_stride == 8
+    assert MODELS["deeplabv3_lite0"]().head.rates == (6, 12, 18)
+    assert MODELS["psanet_lite0"](output_stride=8).head.map_size == 65
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "tiny" in name])

@@ -7,10 +7,12 @@ collect_ignore = [
     "make.py",
     "make_foreign.py",
     "make_heads.py",
+    "make_lite.py",
     "make_pth.py",
     "make_train.py",
     "peer.py",
     "peer_context.py",
     "peer_heads.py",
+    "peer_lite.py",
     "peer_mmseg.py",
 ]

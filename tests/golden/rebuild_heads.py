@@ -6,8 +6,8 @@ import flax.linen as nn
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from ema_jax.backbones import Features
 from ema_jax.heads import DeepLabV3Head, DeepLabV3PlusHead, FCNHead, PSAHead
-from ema_jax.resnet import Features
 from ema_jax.weights.table import KeyTable, conv_bn_keys, conv_keys, to_jax
 from tests.golden import cases, heads_cases, seeded
 from tests.golden.foreign_cases import split_shapes

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ema_jax import EMAU
+from ema_jax.backbones import Features
 from ema_jax.context import CONTEXTS, NonLocal
 from ema_jax.heads import DeepLabV3Head, DeepLabV3PlusHead, PSAHead
 from ema_jax.networks import covering_map
-from ema_jax.resnet import Features
 
 NUM_CLASSES = 21
 """Classes of PASCAL VOC, as in the paper's table."""

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable
+from functools import cache
 
 import jax
 import optax
@@ -13,7 +14,7 @@ from ema_jax import Segmenter
 from ema_jax.classes import Classes
 from ema_jax.weights import fit_variables
 from train.devices.mesh import DeviceMesh
-from train.model.build import ONLY_AT_START
+from train.model.build import ONLY_AT_START, build_model
 from train.model.pretrained import given_weights, misfit
 from train.update.state import TrainState, init_state
 from train.user.errors import UserError
@@ -141,13 +142,22 @@ def check_fits(
 def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
     """Raise a UserError that names the first field in which a resumed run differs."""
     old, new = (flatten_dict(c.to_dict(), sep=".") for c in (saved, config))
+    one_network = cache(lambda: _network(saved) == _network(config))
     for name in sorted(old.keys() | new.keys()):
         if name.removeprefix("model.") in ONLY_AT_START:
             continue
         matters = any(name == m or name.startswith(f"{m}.") for m in MUST_MATCH)
         if matters and old.get(name) != new.get(name):
+            of_model = name.startswith("model.") and name in old and name in new
+            if of_model and one_network():
+                continue  # None, and what it stands for
             raise UserError(
                 f"--workdir={workdir} was trained with config.{name}="
                 f"{old.get(name)!r}, not {new.get(name)!r}; "
                 "choose another workdir, or that value"
             )
+
+
+def _network(config: ConfigDict) -> Segmenter:
+    """The network of a config, but for its classes."""
+    return build_model(config.model, 2, config.data.crop_size)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ema_jax.backbones import Features
 from ema_jax.heads import PSAHead
 from ema_jax.heads.psa import ABSENT, between_pixels
-from ema_jax.resnet import Features
 
 
 @pytest.mark.parametrize("size", [(7, 9), (5, 3), (1, 13)])

@@ -83,6 +83,25 @@ def test_the_round_trip_is_exact(name):
     assert all(x.flags.c_contiguous for x in exported.values())
 
 
+def test_an_efficientnet_lite_goes_both_ways_without_its_classifier():
+    state = numbered(split_shapes(golden("lite")["shapes"]))
+    variables = convert_state_dict(state)
+    assert model_options(variables) == {"version": 0, "in_channels": 3}
+    assert describe(variables) == "an EfficientNet-Lite0 alone"
+    for part in ("_conv_head", "_bn1", "_fc"):
+        state = without(state, f"{part}.")
+    assert_equal(export_state_dict(variables), state)
+    check_shapes(variables, variable_shapes(MODELS["deeplabv3_lite0"]()))
+    del state["_blocks.3._bn1.weight"]
+    state["_blocks.4._depthwise_conv.weight"] = np.ones((239, 1, 5, 5), np.float32)
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        convert_state_dict(state)
+    assert str(caught.value) == (
+        "the state dict does not fit; missing: _blocks.3._bn1.weight; of another "
+        "shape: _blocks.4._depthwise_conv.weight (239, 1, 5, 5), not (240, 1, 5, 5)"
+    )
+
+
 @pytest.mark.parametrize("part", ["decode_head.conv_cat", "auxiliary_head"])
 def test_mmseg_parts_are_optional(part):
     state = without(state_dict("train"), f"{part}.")

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from ema_jax import MODELS, Classes, Predictor, Preprocessing
 from ema_jax.models import Network
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import init_variables, variable_shapes
 from ema_jax.weights import Description, load_model, load_torch, save_model
 
 CLASSES = Classes(("sky", "sea"), np.array([[1, 2, 3], [40, 50, 60]], np.uint8))
@@ -74,6 +74,22 @@ def test_a_predictor_is_all_that_the_file_says(saved):
     assert predictor.preprocessing == HALVES
     assert predictor.model.head.context.num_bases == 4
     assert predictor.model.head.context.dtype == jax.numpy.bfloat16
+
+
+def test_a_file_says_what_its_backbone_expects(tmp_path):
+    network = Network("emanet_lite0", 2, {"channels": 8, "hidden_channels": 8})
+    model = network.build()
+    empty = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), variable_shapes(model)
+    )
+    path = tmp_path / "model.safetensors"
+    save_model(path, empty, Description(network, CLASSES))
+    predictor = Predictor.load(path)
+    assert predictor.model == model
+    assert predictor.preprocessing == model.backbone.preprocessing
+    white = np.full((1, 1, 1, 3), 255, np.uint8)
+    normalized = predictor.preprocessing.normalize(white, np.ones((1, 1, 1), bool))
+    np.testing.assert_allclose(normalized, 1.0, rtol=1e-6)
 
 
 def test_a_file_of_another_ending(tmp_path):

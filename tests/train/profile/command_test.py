@@ -9,9 +9,9 @@ import pytest
 
 import main
 from ema_jax import EMAU, Segmenter
+from ema_jax.backbones import Features
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
-from ema_jax.resnet import Features
 from ema_jax.segmenter import init_variables
 from train.profile import growth, modules, networks
 from train.profile.command import LARGEST, LARGEST_SIDE, find_device

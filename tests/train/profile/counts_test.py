@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from ema_jax import MODELS
-from ema_jax.resnet import Features
+from ema_jax.backbones import Features
 from ema_jax.segmenter import init_variables
 from train.profile.counts import INCREMENT, count
 

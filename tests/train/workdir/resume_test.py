@@ -23,6 +23,7 @@ def configs(*overrides):
     [
         ("model.name=emanet_r50", "model.name", "'emanet_r101'", "'emanet_r50'"),
         ("model.num_bases=32", "model.num_bases", "None", "32"),
+        ("model.output_stride=16", "model.output_stride", "None", "16"),
         ("model.kernel=gaussian", "model.kernel", "None", "'gaussian'"),
         ("seed=1", "seed", "0", "1"),
         ("batch_size=32", "batch_size", "16", "32"),
@@ -47,6 +48,7 @@ def test_a_difference_that_matters_is_named(override, field, old, new):
         "evaluation.batch_size=8",
         "checkpoint.keep_last=9",
         "log_every=1",
+        "model.output_stride=8",  # what None stands for
     ],
 )
 def test_other_differences_pass(override):

@@ -1,27 +1,25 @@
 """Dilated ResNet with bottleneck blocks: the backbone."""
 
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from ema_jax.backbones.features import Features
 from ema_jax.layers import ConvBN, add, subsample_mask
 from ema_jax.options import check_counts, check_images, check_option
+from ema_jax.preprocessing import IMAGENET, Preprocessing
 
 Stem = Literal["deep128", "deep64", "conv7"]
 
 STAGE_SIZES = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Blocks of each stage, by depth."""
 
-
-class Features(NamedTuple):
-    """The output of one stage: (B, h, w, C), and the mask (B, h, w) at its size."""
-
-    x: Array
-    mask: Array | None
+LETTERS: dict[Stem, str] = {"deep128": "s", "deep64": "c", "conv7": ""}
+"""Stem to what names of published weights end in."""
 
 
 class Bottleneck(nn.Module):
@@ -42,13 +40,13 @@ class Bottleneck(nn.Module):
         y = conv_bn(self.width, 3, self.stride, self.dilation, name="conv2")(
             y, train=train, mask=mask
         )
-        y = conv_bn(4 * self.width, 1, relu=False, name="conv3")(
+        y = conv_bn(4 * self.width, 1, activation=None, name="conv3")(
             y, train=train, mask=small
         )
         if x.shape != y.shape:
-            x = conv_bn(4 * self.width, 1, self.stride, relu=False, name="shortcut")(
-                x, train=train, mask=mask
-            )
+            x = conv_bn(
+                4 * self.width, 1, self.stride, activation=None, name="shortcut"
+            )(x, train=train, mask=mask)
         return nn.relu(add(x, y))
 
 
@@ -74,9 +72,6 @@ class ResNet(nn.Module):
     Raises:
         ValueError: images of another shape, an unknown stem or stride, no channels.
 
-    Raises:
-        ValueError: an unknown stem or output stride.
-
     Example:
         >>> from functools import partial
         >>> import jax
@@ -100,6 +95,21 @@ class ResNet(nn.Module):
     bn_decay: float = 0.9997
     dtype: DTypeLike = jnp.float32
     in_channels: int = 3
+
+    preprocessing: ClassVar[Preprocessing] = IMAGENET
+
+    @property
+    def imagenet_weights(self) -> str | None:
+        """The name of the published weights of this size, if there are any.
+
+        >>> ResNet(STAGE_SIZES[50]).imagenet_weights
+        'resnet50s'
+        """
+        if (self.width, self.stem_width) == (64, 64):
+            for depth, sizes in STAGE_SIZES.items():
+                if sizes == self.stage_sizes:
+                    return f"resnet{depth}{LETTERS[self.stem]}"
+        return None
 
     @nn.compact
     def __call__(
