@@ -17,6 +17,7 @@ from train.commands import (
     run_predict,
     run_profile,
     run_train,
+    run_weights,
 )
 from train.configuration.config import join_overrides
 from train.devices.distributed import PREEMPTED, end, initialize
@@ -106,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the backbone alone, from which a training of any model can start",
     )
+    add("weights", "list the weights that are known by name, and which are here")
     return root
 
 
@@ -203,9 +205,11 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         return run_data(options.config, overrides, options.output)
     if options.command == "aot":
         return run_aot(options, overrides)
-    if options.command in ("convert", "profile") and overrides:
+    if options.command in ("convert", "profile", "weights") and overrides:
         command = options.command
         raise UserError(f"{overrides[0]} is no option of {command}; see --help")
+    if options.command == "weights":
+        return run_weights()
     if options.command == "profile":
         return run_profile(options)
     if options.command == "convert":

@@ -42,8 +42,11 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     config = ConfigDict()
     # A name of ema_jax.MODELS.
     config.name = name
-    # A file of weights to start from, .pth or .safetensors: a whole network, or the
-    # backbone alone, of ImageNet; "random" starts from random weights.
+    # What to start from: "imagenet", the published weights of the backbone, which are
+    # fetched once (`main.py weights` lists them); a file, .pth or .safetensors, of a
+    # whole network or a backbone alone; "hf:ORG/REPO" or "hf:ORG/REPO/FILE", such a
+    # file on the Hugging Face hub; or "random" weights. The first layer of weights for
+    # three channels is adapted to in_channels.
     config.pretrained = placeholder(str)
     # Channels of the images: None, three; one makes grey of colours; another number is
     # what the files have.

@@ -15,6 +15,7 @@ from train.evaluation.metrics import table
 from train.evaluation.predict import predict
 from train.inspection.look import look
 from train.model.convert import backbone_of, save_weights
+from train.model.listing import list_weights
 from train.model.pretrained import read_model
 from train.training.loop import train
 from train.user.errors import UserError
@@ -112,6 +113,11 @@ def run_convert(source: str, output: str, config: str | None, backbone: bool) ->
         print(save_weights(backbone_of(variables), output))
     else:
         print(save_weights(variables, output, description))
+
+
+def run_weights() -> None:
+    """Print what weights are known by name, and which are on this machine."""
+    print(list_weights())
 
 
 def run_profile(options: Namespace) -> None:

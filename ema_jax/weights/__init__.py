@@ -1,6 +1,7 @@
 """Weights of other projects as variables of our models, and back."""
 
 from ema_jax.weights.architecture import count_classes, model_options
+from ema_jax.weights.channels import adapt_channels
 from ema_jax.weights.convert import (
     check_finite,
     convert_state_dict,
@@ -12,6 +13,7 @@ from ema_jax.weights.model_file import Description, load_model, save_model
 
 __all__ = [
     "Description",
+    "adapt_channels",
     "check_finite",
     "check_shapes",
     "convert_state_dict",

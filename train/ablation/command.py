@@ -40,7 +40,7 @@ from train.ablation.tables import as_markdown
 from train.configuration.config import to_json
 from train.data import Dataset, data_options, open_dataset
 from train.model.build import build_model
-from train.model.pretrained import check_fit, given_weights
+from train.model.pretrained import check_fit, locate, read_start
 from train.user.errors import UserError
 
 log = logging.getLogger("ema_jax")
@@ -117,13 +117,13 @@ def check_trainings(ablation: Ablation, datasets: Mapping[str, Dataset]) -> None
     }
     for (_, split), dataset in splits.items():
         dataset.source(split)
-    weights = dict[str, Any]()
+    weights = dict[Any, Any]()
     for config, dataset in networks.values():
         check_network(config, dataset.num_classes, bool(ablation.eval_iters), weights)
 
 
 def check_network(
-    config: ConfigDict, num_classes: int, swept: bool, weights: dict[str, Any]
+    config: ConfigDict, num_classes: int, swept: bool, weights: dict[Any, Any]
 ) -> None:
     """Raise a UserError for a network that is none, or cannot start as it is to.
 
@@ -131,7 +131,8 @@ def check_network(
         config: of a training.
         num_classes: of its data.
         swept: whether its EM iterations are to be varied.
-        weights: of the files that were read already, by their path; adds to them.
+        weights: of the files that were read already, by path and channels; adds to
+            them.
     """
     model = build_model(config.model, num_classes, config.data.crop_size)
     if swept:
@@ -140,11 +141,12 @@ def check_network(
         except UserError as error:
             name = config.model.name
             raise UserError(f"config.model.name={name}: {error}") from error
-    source = config.model.pretrained
-    if source not in weights:
-        weights[source] = given_weights(config.model)
-    if weights[source] is not None:
-        check_fit(weights[source], variable_shapes(model), config.model)
+    path, channels = locate(config.model), config.model.in_channels
+    if path is None:
+        return
+    if (path, channels) not in weights:
+        weights[path, channels] = read_start(path, config.model)
+    check_fit(weights[path, channels], variable_shapes(model), config.model)
 
 
 def specify(ablation: Ablation, datasets: Mapping[str, Dataset], folder: Path) -> None:

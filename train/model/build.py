@@ -32,15 +32,10 @@ def named_network(
     Raises:
         UserError: an unknown model, type or option.
     """
-    options = {
-        field: value
-        for field, value in config.items()
-        if value is not None and field not in ONLY_AT_START
-    }
-    name, dtype = options.pop("name"), options["dtype"]
-    check_known("model.name", name, MODELS)
-    check_known("model.dtype", dtype, DTYPES)
-    network = Network(name, num_classes, options)
+    check_known("model.name", config.name, MODELS)
+    check_known("model.dtype", config.dtype, DTYPES)
+    network = network_of(config, num_classes)
+    options = network.options
     try:
         model = network.build()
         variable_shapes(model)  # the modules check their options when called
@@ -51,6 +46,16 @@ def named_network(
         side = covering_map(max(crop_size), model.backbone.output_stride)
         network = network._replace(options={"map_size": side, **options})
     return network
+
+
+def network_of(config: Any, num_classes: int) -> Network:
+    """The same, before it is known to be one that can be built."""
+    options = {
+        field: value
+        for field, value in config.items()
+        if value is not None and field not in ONLY_AT_START
+    }
+    return Network(options.pop("name"), num_classes, options)
 
 
 def build_model(

@@ -1,6 +1,8 @@
 """Weights of other projects: to start a training from, or to use as they are."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,11 +10,24 @@ from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.segmenter import variable_shapes
-from ema_jax.weights import Description, check_finite, check_shapes, load_model
+from ema_jax.weights import (
+    Description,
+    adapt_channels,
+    check_finite,
+    check_shapes,
+    load_model,
+)
 from train.devices.mesh import DeviceMesh
+from train.model import hub
+from train.model.build import network_of
+from train.model.published import PUBLISHED, provide
 from train.user.errors import UserError
 
+log = logging.getLogger("ema_jax")
+
 RANDOM = "random"
+IMAGENET = "imagenet"
+OPTION = "config.model.pretrained="
 
 
 def given_weights(config: ConfigDict) -> dict[str, Any] | None:
@@ -22,18 +37,62 @@ def given_weights(config: ConfigDict) -> dict[str, Any] | None:
         config: the section of the model.
 
     Raises:
-        UserError: nothing is named, or a file that cannot be read.
+        UserError: nothing is named, or a file that cannot be fetched or read.
+    """
+    path = locate(config)
+    return None if path is None else read_start(path, config)
+
+
+def locate(config: ConfigDict) -> Path | None:
+    """The file that `pretrained` names, fetched if need be; None for random weights.
+
+    Args:
+        config: the section of the model, one that can be built.
+
+    Raises:
+        UserError: nothing is named, or what cannot be fetched.
     """
     source = config.pretrained
     if not source:
         raise UserError(
-            "config.model.pretrained is not set; give a file of weights, or "
-            f"{RANDOM!r} to start from random ones"
+            f"config.model.pretrained is not set; give a file of weights, {IMAGENET!r}"
+            f" for those of the backbone, or {RANDOM!r} to start from random ones"
         )
     if source == RANDOM:
         return None
-    option = "config.model.pretrained="
-    return read_model(source, option, allow_non_finite=config.allow_non_finite)[1]
+    try:
+        if source == IMAGENET:
+            path = provide(PUBLISHED[_published_name(config)])
+        elif source.startswith(hub.PREFIX):
+            path = hub.fetch(hub.named(source))
+        else:
+            return Path(source)
+    except UserError as error:
+        raise UserError(f"{OPTION}{source}: {error}") from error
+    log.info("%s%s is %s", OPTION, source, path)
+    return path
+
+
+def _published_name(config: ConfigDict) -> str:
+    """What the weights of the backbone are called; a UserError where none are known."""
+    backbone = network_of(config, num_classes=2).build().backbone
+    name = getattr(backbone, "imagenet_weights", None)
+    if name not in PUBLISHED:
+        raise UserError(
+            f"no such weights are known for the backbone of {config.name}; give a "
+            f"file, or {RANDOM!r}; main.py weights lists what is known"
+        )
+    return name
+
+
+def read_start(path: Path, config: ConfigDict) -> dict[str, Any]:
+    """The weights of a file, for images of the model's number of channels.
+
+    Raises: as `read_model`.
+    """
+    allowed = config.allow_non_finite
+    _, variables = read_model(str(path), OPTION, allow_non_finite=allowed)
+    return adapt_channels(variables, config.in_channels or 3)
 
 
 def check_fit(
@@ -54,9 +113,7 @@ def check_fit(
 
 def misfit(config: ConfigDict, error: ValueError) -> UserError:
     """What to say of weights that are not of the network that is to start from them."""
-    return UserError(
-        f"config.model.pretrained={config.pretrained}: {as_options(error)}"
-    )
+    return UserError(f"{OPTION}{config.pretrained}: {as_options(error)}")
 
 
 def read_model(

@@ -71,9 +71,9 @@ def test_what_can_be_trained():
 
 
 def test_a_file_is_read_once_and_must_fit(tmp_path, monkeypatch):
-    read, reads = command.given_weights, []
+    read, reads = command.read_start, []
     monkeypatch.setattr(
-        command, "given_weights", lambda config: reads.append(config) or read(config)
+        command, "read_start", lambda *given: reads.append(given) or read(*given)
     )
     shapes = jax.eval_shape(lambda: init_variables(MICRO(num_classes=2), 0))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
