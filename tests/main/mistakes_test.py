@@ -169,7 +169,7 @@ def test_nothing_is_left_of_data_that_was_refused(train_refused, data, tmp_path)
     ("override", "wanted"),
     [
         ("model.name=emanet_r50", "config.model.name='small', not 'emanet_r50'"),
-        ("model.num_bases=4", "config.model.num_bases=None, not 4"),
+        ("model.num_bases=5", "config.model.num_bases=None, not 5"),
         ("seed=3", "config.seed=0, not 3"),
         ("batch_size=16", "config.batch_size=8, not 16"),
     ],
