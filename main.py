@@ -23,6 +23,7 @@ from train.configuration.config import join_overrides
 from train.devices.distributed import PREEMPTED, end, initialize
 from train.user.console import log_to_stderr
 from train.user.errors import Preempted, UserError
+from train.user.programs import keep_programs
 
 MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
 FLIP = "--config.evaluation.flip=true"
@@ -195,6 +196,8 @@ def add_aot_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Call the function of the command."""
+    if options.command in ("train", "evaluate", "predict"):
+        keep_programs()
     if options.command in ("train", "evaluate"):
         initialize(options.coordinator, options.num_processes, options.process_id)
     if options.command == "train":
