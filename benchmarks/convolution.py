@@ -8,8 +8,6 @@ of the last to what is chosen. Run it with nothing else on the cores.
 """
 
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.interleaved import interleaved
 from ema_jax.convolution import Window, convolve
 
 RUNS = 7
@@ -36,18 +35,6 @@ LAYERS = [
     (8, 33, 240, 240, 5, Window(groups=240)),
     (8, 17, 672, 672, 5, Window(dilation=2, groups=672)),
 ]
-
-
-def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds of each, taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(RUNS + 2):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if run >= 2:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def ours(x: jax.Array, kernel: jax.Array, window: Window) -> tuple[dict, dict]:
@@ -111,7 +98,8 @@ def main() -> None:
         )
         name = f"{channels}→{features}, {size}×{size}, {batch}×{side}², {window[:3]}"
         for direction, own, peer in pairs:
-            found = medians(own | peer)
+            times = interleaved(own | peer, RUNS)
+            found = {name: of.median for name, of in times.items()}
             best = min(found[name] for name in peer)
             cells = [*(found[name] for name in own), best]
             figures = " | ".join(f"{value:.1f}" for value in cells)

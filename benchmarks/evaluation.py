@@ -1,9 +1,10 @@
-"""Whole images of many sizes: a program for each size against a few canvases.
+"""Whole images of many sizes: a few canvases, a program for each size, and PyTorch.
 
-    python benchmarks/evaluation.py [--model emanet_tiny] [--images 24]
+    python benchmarks/evaluation.py [--backbone tiny] [--images 64]
 
-Both evaluate the same generated images end to end, compiling included, each from an
-empty cache; prints a table and the ratio.
+All evaluate the same generated images end to end, compiling included, ours from an
+empty cache, PyTorch's eager, image by image, in the better of its layouts. Prints a
+table. Run it with nothing else on the cores.
 """
 
 import argparse
@@ -12,14 +13,16 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import peers
 from ema_jax import MODELS, Segmenter
 from ema_jax.canvas import plan
 from ema_jax.inference import Inference
+from ema_jax.segmenter import init_variables
 from train.devices.mesh import make_mesh
 from train.evaluation.evaluate import evaluate
 
@@ -27,6 +30,8 @@ NUM_CLASSES = 21
 SIZES = (
     (333, 500), (375, 500), (500, 375), (500, 333), (334, 500), (281, 500),
     (400, 500), (366, 500), (500, 400), (442, 500), (500, 500), (335, 500),
+    (332, 500), (374, 500), (500, 334), (389, 500), (500, 332), (357, 500),
+    (376, 500), (500, 335), (325, 500), (480, 500), (500, 281), (313, 500),
 )  # fmt: skip
 """Frequent heights and widths of PASCAL VOC."""
 
@@ -69,27 +74,51 @@ def run(
     return seconds, len(shapes), confusion
 
 
+def run_peer(name: str, examples: list[dict]) -> float:
+    """Seconds of PyTorch, in the better of its layouts."""
+    found = []
+    for memory in peers.LAYOUTS.values():
+        model = peers.network(name).eval().to(memory_format=memory)
+        start = time.perf_counter()
+        confusion = torch.zeros(NUM_CLASSES**2, dtype=torch.int64)
+        for example in examples:
+            image = torch.from_numpy(example["image"]).permute(2, 0, 1)[None] / 255
+            with torch.inference_mode():
+                logits = model(image.contiguous(memory_format=memory))
+            labels = torch.from_numpy(example["label"]).long()
+            pairs = labels * NUM_CLASSES + logits[0].argmax(0)
+            confusion += torch.bincount(pairs.flatten(), minlength=NUM_CLASSES**2)
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="emanet_tiny", choices=sorted(MODELS))
-    parser.add_argument("--images", type=int, default=24)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="tiny", choices=sorted(peers.SIZES))
+    parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--multiple", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     options = parser.parse_args()
-    model = MODELS[options.model](num_classes=NUM_CLASSES)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 65, 65, 3)), train=False)
+    model = MODELS[f"emanet_{options.backbone}"](num_classes=NUM_CLASSES)
+    variables = jax.jit(lambda: init_variables(model, seed=0))()
     examples = make_examples(options.images, options.scale)
     # A canvas of every image's own 8k+1 size is the program for each size.
-    alone = run(model, variables, examples, 8, 1)
-    together = run(model, variables, examples, options.multiple, options.batch)
-    print(f"{options.model}, {options.images} images of {len(SIZES)} sizes")
-    print("                 programs   seconds")
-    print(f"one for each size  {alone[1]:6d}  {alone[0]:8.1f}")
-    print(f"canvases           {together[1]:6d}  {together[0]:8.1f}")
-    print(f"ratio {alone[0] / together[0]:.2f}")
-    print(f"same confusion matrix: {np.array_equal(alone[2], together[2])}")
+    alone, programs, one = run(model, variables, examples, 8, 1)
+    together, few, other = run(
+        model, variables, examples, options.multiple, options.batch
+    )
+    eager = run_peer(options.backbone, examples)
+    print(f"`emanet_{options.backbone}`, {options.images} images, {len(SIZES)} sizes\n")
+    print("| | programs | seconds | of the canvases' |\n|---|---:|---:|---:|")
+    for name, count, seconds in (
+        ("canvases", few, together),
+        ("one for each size", programs, alone),
+        ("PyTorch, eager", 0, eager),
+    ):
+        print(f"| {name} | {count or '–'} | {seconds:.1f} | {seconds / together:.2f} |")
+    print(f"\nsame confusion matrix: {np.array_equal(one, other)}")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,8 @@ class ConvBN(nn.Module):
     """Convolution without bias, batch normalisation and an activation, or None.
 
     Pixels outside the mask count as the zero padding and stay out of the statistics,
-    so an image on a larger canvas gives what it gives alone.
+    so an image on a larger canvas gives what it gives alone. Variables without "bn" are
+    those of `fold_batch_norm`.
     """
 
     features: int
@@ -173,17 +174,28 @@ class ConvBN(nn.Module):
 
         The mask (B, H, W) is that of the input.
         """
+        folded = not (self.is_initializing() or self.has_variable("params", "bn"))
+        if folded and train:
+            raise ValueError(
+                f"{'/'.join(self.path)} has its batch normalisation folded in and "
+                "cannot be trained; give the variables from before fold_batch_norm"
+            )
         x = conv(
             self.features,
             self.kernel_size,
             stride=self.stride,
             dilation=self.dilation,
             groups=self.groups,
+            use_bias=folded,
             dtype=self.dtype,
             kernel_init=self.kernel_init,
             name="conv",
         )(hide(x, mask) if self.kernel_size > 1 else x)
-        mask = subsample_mask(mask, self.stride)
+        if not folded:
+            x = self._normalize(x, train, subsample_mask(mask, self.stride))
+        return x if self.activation is None else self.activation(x)
+
+    def _normalize(self, x: Array, train: bool, mask: Array | None) -> Array:
         norm = batch_norm(
             self.bn_decay,
             self.dtype,
@@ -191,5 +203,4 @@ class ConvBN(nn.Module):
             epsilon=self.bn_epsilon,
             name="bn",
         )
-        x = norm(x, mask=None if mask is None else mask[..., None])
-        return x if self.activation is None else self.activation(x)
+        return norm(x, mask=None if mask is None else mask[..., None])

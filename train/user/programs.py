@@ -21,8 +21,9 @@ def keep_programs() -> None:
     shared, and a program of one may not run on another. `JAX_COMPILATION_CACHE_DIR`
     names another folder, `JAX_ENABLE_COMPILATION_CACHE=false` keeps nothing.
     """
-    config = jax.config
-    if not config.jax_enable_compilation_cache or config.jax_compilation_cache_dir:
+    given = jax.config.values
+    turned_on = given["jax_enable_compilation_cache"]
+    if not turned_on or given["jax_compilation_cache_dir"]:
         return
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = caches / "ema_jax" / "programs" / processor()
@@ -38,8 +39,8 @@ def keep_programs() -> None:
             "JAX_ENABLE_COMPILATION_CACHE=false keeps none",
             folder,
         )
-    config.update("jax_compilation_cache_dir", str(folder))
-    config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def processor() -> str:

@@ -1,0 +1,73 @@
+"""Networks whose convolutions normalise: the same logits, and nothing to train."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ema_jax.fold import fold_batch_norm, normalized_convolutions
+from ema_jax.layers import ConvBN
+from ema_jax.segmenter import variable_shapes
+from tests.golden import seeded
+from tests.micro import MICRO
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_modules():
+    """Not here: what is looked at as it runs cannot be one kept program."""
+
+
+def trained(model):
+    """Variables as a training leaves them: no statistic, scale or bias at its start."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name in ("var", "scale"):
+            return rng.uniform(0.5, 2.0, leaf.shape).astype(np.float32)
+        spread = 1 / np.sqrt(np.prod(leaf.shape[:-1])) if name == "kernel" else 0.3
+        return rng.normal(0, spread, leaf.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(draw, variable_shapes(model))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [MICRO(num_classes=5), ConvBN(4, 3, bn_epsilon=0.1)],
+    ids=["EMANet", "layer"],
+)
+def test_the_logits_are_the_same(model):
+    variables = trained(model)
+    images = jnp.array(seeded.image((2, 49, 33, 3), 0))
+    mask = jnp.ones((2, 49, 33), bool).at[1, 33:].set(False)
+    images *= mask[..., None]
+    apply = jax.jit(lambda v: model.apply(v, images, mask=mask, train=False))
+    plain, folded = apply(variables), apply(fold_batch_norm(model, variables))
+    scale = float(jnp.abs(plain).max())
+    np.testing.assert_allclose(folded, plain, atol=1e-5 * scale)
+
+
+def test_every_one_is_folded():
+    model = MICRO(num_classes=3)
+    shapes = variable_shapes(model)
+    folded = jax.eval_shape(lambda v: fold_batch_norm(model, v), shapes)
+    left = [
+        path[-2].key
+        for path, _ in jax.tree.leaves_with_path(folded["batch_stats"])
+        if path[-1].key == "var"
+    ]
+    assert left == ["bn"]  # of the unit, behind its second convolution
+    norms = len(normalized_convolutions(model)) + 1
+    had = jax.tree.leaves_with_path(shapes["batch_stats"])
+    assert norms == sum(path[-1].key == "var" for path, _ in had)
+
+
+def test_nothing_is_left_to_train():
+    model = MICRO(num_classes=3)
+    shapes = variable_shapes(model)
+    folded = jax.eval_shape(lambda v: fold_batch_norm(model, v), shapes)
+    images = jnp.zeros((1, 33, 33, 3))
+    with pytest.raises(ValueError, match=r"stem_conv1 has its batch norm.* folded in"):
+        jax.eval_shape(
+            lambda v: model.apply(v, images, train=True, mutable="batch_stats"), folded
+        )
