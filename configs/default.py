@@ -76,6 +76,10 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # T, the EM iterations in training, 3 as published, and in evaluation, the same.
     config.num_iters = placeholder(int)
     config.eval_iters = placeholder(int)
+    # Height and width, in pixels of the features (output_stride of the image), of
+    # overlapping windows that each have their own EM in evaluation, the backbone seeing
+    # the image once: (33, 33) is a crop of 257 at stride 8. None: the whole image.
+    config.eval_window = placeholder(tuple)
     # How the initial bases are kept: "moving_average" with this decay, 0.9 as
     # published, "gradient" (trained) or "none" (fixed).
     config.bases_update = placeholder(str)

@@ -22,7 +22,8 @@ from ema_jax.options import (
     Normalization,
     axis_names,
 )
-from ema_jax.unit import Parts, check_call, run_unit
+from ema_jax.unit import Parts, run_unit
+from ema_jax.unit_options import check_call
 
 
 class EMAU(nn.Module):
@@ -42,7 +43,10 @@ class EMAU(nn.Module):
     `dead_bases` (B,) and, unless the iterations are traced, `bases_change` (T, B); see
     `em_trace`. A mixture's `covariances` and `proportions` are there too. With several
     heads each has the axis of heads after B; with `token_axis_name` they are those of
-    the device's own tokens.
+    the device's own tokens. Of an image seen by `eval_window` the responsibilities are
+    blended as the features are, and each of the others has the axis of windows after
+    B, from top left to bottom right; a window without tokens has those of an image
+    without.
 
     Attributes:
         num_bases: K, of each head.
@@ -51,6 +55,13 @@ class EMAU(nn.Module):
         eval_iters: T when `train=False`; `num_iters` by default. Either may be a
             traced integer where the unit is built inside the compiled function, so
             that a sweep compiles once.
+        eval_window: height and width, in pixels of x (B, H, W, C), of the windows of a
+            larger image that each have their own EM when `train=False`, from μ⁰ on,
+            such as the size of x in training. A third of a window is seen again by the
+            next; the re-estimated features are the mean over the windows of a pixel,
+            weighted by its depth inside of them. Where they lie depends on the rows
+            and columns in which an image has tokens, not on its canvas; on a canvas no
+            larger than the window nothing changes. None: the whole image.
         bases_decay: α of the moving average.
         bases_update: "moving_average"; "gradient" trains μ⁰ as a parameter and needs
             `gradient="unroll"`; "none" keeps the initial μ⁰.
@@ -82,7 +93,8 @@ class EMAU(nn.Module):
         ValueError: `num_bases` < 1, an input of fewer than three axes, channels that
             the heads do not divide, a mask or bases of another shape than needed, an
             unknown option, a number out of its range, options that leave a parameter
-            without gradient.
+            without gradient, `eval_window` for other than (B, H, W, C) or with
+            `token_axis_name`.
 
     Example:
         >>> import jax
@@ -107,6 +119,7 @@ class EMAU(nn.Module):
     num_heads: int = 1
     num_iters: int | Array = 3
     eval_iters: int | Array | None = None
+    eval_window: tuple[int, int] | None = None
     bases_decay: float = 0.9
     bases_update: BasesUpdate = "moving_average"
     normalize_batch_mean: bool = False
@@ -147,7 +160,8 @@ class EMAU(nn.Module):
             train: normalise with the statistics of the batch and update μ⁰.
             initial_bases: (B, K, C) or (K, C) to start from in place of μ⁰, such as
                 the bases of the frame before. Such a call does not update μ⁰.
-            return_bases: return (features, bases), the bases (B, K, C), float32.
+            return_bases: return (features, bases), the bases (B, K, C), float32; of
+                several windows, their mean.
         """
         train = nn.merge_param("train", self.train, train)
         check_call(self, x, mask, train=train)

@@ -263,8 +263,24 @@ def with_eval_iters(model: Segmenter, eval_iters: int | Array) -> Segmenter:
         >>> with_eval_iters(EMANet(), 7).head.context.eval_iters
         7
     """
-    unit = em_unit(model).clone(eval_iters=eval_iters)
-    return model.clone(head=model.head.clone(context=unit))
+    return _with_unit(model, eval_iters=eval_iters)
+
+
+def with_eval_window(model: Segmenter, eval_window: tuple[int, int]) -> Segmenter:
+    """The same network with EM over windows of the features in evaluation.
+
+    Args:
+        model: with EM attention.
+        eval_window: height and width, in pixels of the features; see `EMAU`.
+
+    Raises:
+        ValueError: a network without EM attention.
+
+    Example:
+        >>> with_eval_window(EMANet(), (65, 65)).head.context.eval_window
+        (65, 65)
+    """
+    return _with_unit(model, eval_window=eval_window)
 
 
 def em_unit(model: Segmenter) -> EMAU:
@@ -274,3 +290,9 @@ def em_unit(model: Segmenter) -> EMAU:
         has = type(model.head if unit is None else unit).__name__
         raise ValueError(f"the network has no EM attention, but a {has}")
     return unit
+
+
+def _with_unit(model: Segmenter, **options: Any) -> Segmenter:
+    """The same network with other options of its unit."""
+    unit = em_unit(model).clone(**options)
+    return model.clone(head=model.head.clone(context=unit))

@@ -134,6 +134,18 @@ def check_positive(name: str, value: int | None) -> None:
         check_count(name, value)
 
 
+def check_window(name: str, value: Any) -> None:
+    """Raise a ValueError unless `value` is a height and a width."""
+    try:
+        height, width = value
+        check_counts(height=height, width=width)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}={value!r}; give a height and a width of at least 1, such as "
+            "(25, 25)"
+        ) from None
+
+
 def check_share(name: str, value: float) -> None:
     """Raise a ValueError unless `value` is between zero and one."""
     if not 0 <= value <= 1:

@@ -17,7 +17,7 @@ from ema_jax.canvas import CanvasBatch, canvas_shape, plan, stack
 from ema_jax.classes import Classes, voc_palette
 from ema_jax.inference import Inference
 from ema_jax.models import MODELS, Network
-from ema_jax.networks import with_eval_iters
+from ema_jax.networks import with_eval_iters, with_eval_window
 from ema_jax.options import check_count, check_option
 from ema_jax.pixels import as_images, as_pixels
 from ema_jax.preprocessing import Preprocessing
@@ -95,6 +95,7 @@ class Predictor:
         flip: bool = False,
         window: tuple[int, int] | None = None,
         num_iters: int | None = None,
+        eval_window: tuple[int, int] | None = None,
         batch_size: int = 1,
         canvas_multiple: int = 128,
         sharding: NamedSharding | None = None,
@@ -108,6 +109,8 @@ class Predictor:
             preprocessing: that its weights expect; None: the network's own.
             scales, flip, window, sharding: see `Inference`.
             num_iters: EM iterations, other than the network's own.
+            eval_window: EM over windows of the features, of this height and width;
+                see `EMAU`. None: as the network has it.
             batch_size: images of one program; they share a canvas.
             canvas_multiple: granularity of the canvases, a multiple of the output
                 stride: finer ones waste less and compile more.
@@ -118,6 +121,8 @@ class Predictor:
         """
         if num_iters is not None:
             model = with_eval_iters(model, num_iters)
+        if eval_window is not None:
+            model = with_eval_window(model, eval_window)
         check_shapes(variables, variable_shapes(model))
         count = model.head.num_classes
         if classes is not None and len(classes) != count:

@@ -2,62 +2,19 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import DTypeLike
 
 from ema_jax.bases import join_heads, moving_average, split_heads
 from ema_jax.em import EMAttention, em_attention
 from ema_jax.layers import add, hide
 from ema_jax.mixture import dead_bases, em_trace, mean_entropy
-from ema_jax.options import (
-    Assignment,
-    AxisName,
-    BasesUpdate,
-    Covariance,
-    Gradient,
-    Kernel,
-    Mixing,
-    Normalization,
-    check_bases,
-    check_choices,
-    check_count,
-    check_features,
-    check_mixture_options,
-    check_num_iters,
-    check_share,
-)
-
-
-class Unit(Protocol):
-    """The options of a unit; `ema_jax.EMAU` explains them."""
-
-    num_bases: int
-    num_heads: int
-    num_iters: int | Array
-    eval_iters: int | Array | None
-    bases_decay: float
-    bases_update: BasesUpdate
-    normalize_batch_mean: bool
-    renormalize_average: bool
-    skip_non_finite: bool
-    kernel: Kernel
-    normalization: Normalization
-    gradient: Gradient
-    assignment: Assignment
-    covariance: Covariance
-    mixing: Mixing
-    variance_floor: float
-    temperature: float | Array
-    learn_temperature: bool
-    zero_init: bool
-    bn_decay: float
-    axis_name: AxisName | None
-    token_axis_name: AxisName | None
-    dtype: DTypeLike
+from ema_jax.options import AxisName, check_bases
+from ema_jax.unit_options import Unit
+from ema_jax.windows import Windows, mean_over_windows, split_like, windows_over
 
 
 class Parts(NamedTuple):
@@ -75,6 +32,20 @@ class Parts(NamedTuple):
     norm: Callable[[Array, Array | None], Array]
     bases: Array
     log_temperature: Array | None = None
+
+
+class Attended(NamedTuple):
+    """What `attend` returns.
+
+    Attributes:
+        features: X̃, as x.
+        bases: μ with which each image ended, (B, K, C); with windows their mean.
+        seen: what EM did, by name, computed by a call.
+    """
+
+    features: Array
+    bases: Array
+    seen: Callable[[], dict[str, Array]]
 
 
 class Outcome(NamedTuple):
@@ -116,15 +87,11 @@ def run_unit(
     if unit.skip_non_finite:
         finite = ~_any_token(~jnp.isfinite(x).all(-1), token_axis_name)
         x = hide(x, _per_image(finite, x))  # 0 · NaN is NaN: its gradients would be too
-    tokens = _flat(parts.conv1(x))
-    token_mask = None if mask is None else _flat(mask[..., None])[..., 0]
-    arguments = em_arguments(unit, tokens, start, token_mask, parts, train=train)
-    arguments["axis_name"] = token_axis_name
-    attended = em_attention(**arguments, gradient=unit.gradient)
-    features = join_heads(attended.features, unit.num_heads).reshape(x.shape)
-    bases = join_heads(attended.bases, unit.num_heads)
-
-    counted = None if token_mask is None else _any_token(token_mask, token_axis_name)
+    attended = attend(
+        unit, parts, x, start, mask, train=train, token_axis_name=token_axis_name
+    )
+    bases = attended.bases
+    counted = None if mask is None else _any_token(mask, token_axis_name)
     if finite is not None:
         finite &= jnp.all(jnp.isfinite(bases), axis=(-2, -1))
         counted = finite if counted is None else counted & finite
@@ -141,12 +108,56 @@ def run_unit(
             axis_name=axis_name,
         )
 
-    y = parts.conv2(jax.nn.relu(features))
+    y = parts.conv2(jax.nn.relu(attended.features))
     y = parts.norm(y, mask if finite is None else _of_images(counted, mask, y))
     y = hide(jax.nn.relu(add(x, y)), mask)
     if finite is not None:
         y = jnp.where(_per_image(finite, y)[..., None], y, jnp.nan)
-    return Outcome(y, bases, stored, lambda: observations(attended, arguments))
+    return Outcome(y, bases, stored, attended.seen)
+
+
+def attend(
+    unit: Unit,
+    parts: Parts,
+    x: Array,
+    start: Array,
+    mask: Array | None,
+    *,
+    train: bool,
+    token_axis_name: AxisName | None = None,
+) -> Attended:
+    """`EM(W₁ x + b₁)`, of each image or, in evaluation, of each window of it.
+
+    The last are blended; see `Windows`.
+    """
+    windows = None
+    if unit.eval_window is not None and not train:
+        shape = x.shape[1], x.shape[2]
+        windows = windows_over(shape, unit.eval_window, mask)
+    tokens, token_mask, heads = parts.conv1(x), None, unit.num_heads
+    dtype = tokens.dtype
+    if windows is None:
+        tokens = _flat(tokens)
+        if mask is not None:
+            token_mask = _flat(mask[..., None])[..., 0]
+    else:
+        tokens = windows.cut(tokens)
+        token_mask = None if mask is None else windows.cut_mask(mask)
+        if start.ndim == 3:  # those of an image begin each of its windows
+            start = start[:, None]
+    arguments = em_arguments(unit, tokens, start, token_mask, parts, train=train)
+    arguments["axis_name"] = token_axis_name
+    found = em_attention(**arguments, gradient=unit.gradient)
+    features = join_heads(found.features, heads)
+    bases = join_heads(found.bases, heads)
+    if windows is not None:
+        features = split_like(windows.blend(features).astype(dtype), x)
+        bases = mean_over_windows(bases, token_mask)
+    return Attended(
+        features.reshape(x.shape),
+        bases,
+        lambda: observations(found, arguments, windows, heads),
+    )
 
 
 def em_arguments(
@@ -167,7 +178,7 @@ def em_arguments(
         temperature = jnp.exp(parts.log_temperature)
     tokens = split_heads(tokens, unit.num_heads)
     if mask is not None and unit.num_heads > 1:
-        mask = jnp.broadcast_to(mask[:, None], tokens.shape[:-1])
+        mask = jnp.broadcast_to(mask[..., None, :], tokens.shape[:-1])
     return {
         "x": tokens,
         "bases": split_heads(bases, unit.num_heads),
@@ -183,7 +194,12 @@ def em_arguments(
     }
 
 
-def observations(attended: EMAttention, arguments: dict[str, Any]) -> dict[str, Array]:
+def observations(
+    attended: EMAttention,
+    arguments: dict[str, Any],
+    windows: Windows | None,
+    num_heads: int,
+) -> dict[str, Array]:
     """What EM saw, by the names of the collection `intermediates`; see `EMAU`."""
     responsibilities, mask = attended.responsibilities, arguments["mask"]
     seen = {
@@ -198,58 +214,10 @@ def observations(attended: EMAttention, arguments: dict[str, Any]) -> dict[str, 
         num_iters = int(arguments["num_iters"])
         trace = em_trace(**arguments | {"num_iters": num_iters})
         seen["bases_change"] = trace.change
+    if windows is not None:
+        blended = windows.blend(join_heads(responsibilities, num_heads))
+        seen["responsibilities"] = split_heads(_flat(blended), num_heads)
     return {name: value for name, value in seen.items() if value is not None}
-
-
-def check_unit(unit: Unit, channels: int, *, train: bool) -> None:
-    """Raise a ValueError unless the options are in their range and fit together."""
-    check_count("num_bases", unit.num_bases)
-    check_count("num_heads", unit.num_heads)
-    if channels % unit.num_heads:
-        raise ValueError(
-            f"num_heads={unit.num_heads} does not divide the {channels} channels "
-            "of x; give a divisor of them"
-        )
-    check_share("bases_decay", unit.bases_decay)
-    check_share("bn_decay", unit.bn_decay)
-    check_choices(bases_update=unit.bases_update, gradient=unit.gradient)
-    check_mixture_options(
-        unit.kernel,
-        unit.covariance,
-        unit.mixing,
-        unit.temperature,
-        unit.variance_floor,
-    )
-    if unit.eval_iters is not None and not train:
-        check_num_iters(unit.eval_iters, unit.gradient, "eval_iters")
-    if unit.bases_update == "gradient" and unit.gradient != "unroll":
-        raise ValueError(
-            f"gradient={unit.gradient!r} lets nothing reach the initial bases; "
-            "bases_update='gradient' needs gradient='unroll'"
-        )
-    if not unit.learn_temperature:
-        return
-    if unit.gradient == "stop":
-        raise ValueError(
-            "gradient='stop' lets nothing reach the temperature; "
-            "learn_temperature=True needs another"
-        )
-    if unit.covariance != "fixed" and unit.gradient != "unroll":
-        raise ValueError(
-            f"covariance={unit.covariance!r} has the temperature for its start only; "
-            "learn_temperature=True needs gradient='unroll'"
-        )
-    if unit.temperature <= 0:
-        raise ValueError(
-            f"temperature={unit.temperature} has no logarithm to learn; "
-            "learn_temperature=True needs a start above 0"
-        )
-
-
-def check_call(unit: Unit, x: Array, mask: Array | None, *, train: bool) -> None:
-    """Raise a ValueError unless options, features and mask fit together."""
-    check_features(x, mask)
-    check_unit(unit, x.shape[-1], train=train)
 
 
 def _flat(x: Array) -> Array:

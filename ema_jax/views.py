@@ -14,6 +14,7 @@ from jax import Array, lax, vmap
 from ema_jax.canvas import round_up
 from ema_jax.resize import resize_each
 from ema_jax.segmenter import Segmenter
+from ema_jax.windows import OVERLAP, count, place, step_of
 
 LogitsFn = Callable[[Any, Array, Array], Array]
 """(variables, normalised images (B, H, W, 3), sizes (B, 2)) -> logits (B, H, W, C)."""
@@ -85,7 +86,7 @@ def scaled_length(length: int, scale: float, stride: int) -> int:
 
 
 def sliding_window(
-    logits_fn: LogitsFn, window: tuple[int, int], overlap: float = 1 / 3
+    logits_fn: LogitsFn, window: tuple[int, int], overlap: float = OVERLAP
 ) -> LogitsFn:
     """Mean of the logits of overlapping windows, for images larger than memory allows.
 
@@ -97,38 +98,37 @@ def sliding_window(
         window: height and width.
         overlap: share of a window that the next one sees again.
     """
-    steps = tuple(max(1, int(side * (1 - overlap))) for side in window)
+    steps = tuple(step_of(side, overlap) for side in window)
 
     def logits(variables: Any, images: Array, sizes: Array) -> Array:
         height, width = images.shape[1:3]
         lengths = max(height, window[0]), max(width, window[1])
         images = _pad(images, lengths)
         rows, columns = (
-            -(-(length - side) // step) + 1
+            count(length, side, step)
             for length, side, step in zip(lengths, window, steps, strict=True)
         )
-        last = jnp.maximum(sizes - jnp.array(window), 0)
 
         def add(index: Array, totals: tuple[Array, Array]) -> tuple[Array, Array]:
-            start = jnp.stack([index // columns, index % columns]) * jnp.array(steps)
+            cell = jnp.stack([index // columns, index % columns])
+            start, exists = place(cell, sizes, jnp.array(window), jnp.array(steps))
             # A canvas may have more windows than this image: those are empty.
-            wanted = jnp.all(start - jnp.array(steps) < last, axis=1)
-            start = jnp.minimum(start, last)
-            seen = jnp.minimum(sizes - start, jnp.array(window)) * wanted[:, None]
+            wanted = exists.all(axis=1, keepdims=True)
+            seen = jnp.minimum(sizes - start, jnp.array(window)) * wanted
             result = logits_fn(variables, _cut(images, start, window), seen)
             inside = extent(seen, window)[..., None]
-            total, count = totals
+            total, times = totals
             return (
                 _add(total, jnp.where(inside, result, 0), start),
-                _add(count, inside.astype(count.dtype), start),
+                _add(times, inside.astype(times.dtype), start),
             )
 
         window_images = images[:, : window[0], : window[1]]
         shape = jax.eval_shape(logits_fn, variables, window_images, sizes)
         total = jnp.zeros((*images.shape[:3], shape.shape[-1]), shape.dtype)
-        count = jnp.zeros((*images.shape[:3], 1), shape.dtype)
-        total, count = lax.fori_loop(0, rows * columns, add, (total, count))
-        return (total / jnp.maximum(count, 1))[:, :height, :width]
+        times = jnp.zeros((*images.shape[:3], 1), shape.dtype)
+        total, times = lax.fori_loop(0, rows * columns, add, (total, times))
+        return (total / jnp.maximum(times, 1))[:, :height, :width]
 
     return logits
 

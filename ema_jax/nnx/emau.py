@@ -23,7 +23,8 @@ from ema_jax.options import (
     axis_names,
     check_count,
 )
-from ema_jax.unit import Parts, check_call, check_unit, run_unit
+from ema_jax.unit import Parts, run_unit
+from ema_jax.unit_options import check_call, check_unit
 
 
 class EMAU(nnx.Module):
@@ -76,6 +77,7 @@ class EMAU(nnx.Module):
         num_heads: int = 1,
         num_iters: int | Array = 3,
         eval_iters: int | Array | None = None,
+        eval_window: tuple[int, int] | None = None,
         bases_decay: float = 0.9,
         bases_update: BasesUpdate = "moving_average",
         normalize_batch_mean: bool = False,
@@ -104,6 +106,7 @@ class EMAU(nnx.Module):
         self.num_heads = num_heads
         self.num_iters = num_iters
         self.eval_iters = eval_iters
+        self.eval_window = eval_window
         self.bases_decay = bases_decay
         self.bases_update = bases_update
         self.normalize_batch_mean = normalize_batch_mean

@@ -66,6 +66,13 @@ def test_a_traced_count_of_unrolled_iterations():
         ({"bases_decay": 9.0}, "bases_decay=9.0; give a number from 0 to 1"),
         ({"bn_decay": -1.0}, "bn_decay=-1.0; give a number from 0 to 1"),
         ({"eval_iters": 0}, "eval_iters=0; give an integer"),
+        ({"eval_window": (9,)}, r"eval_window=\(9,\); give a height and a width of"),
+        ({"eval_window": 9}, "eval_window=9; give a height and a width of"),
+        ({"eval_window": (9, 5)}, r"x has shape \(2, 5, 4\); give \(B, H, W, C\)"),
+        (
+            {"eval_window": (9, 5), "token_axis_name": "rows"},
+            r"eval_window=\(9, 5\) .* token_axis_name='rows' splits them; give one",
+        ),
         (
             {"learn_temperature": True, "gradient": "unroll", "temperature": 0.0},
             r"temperature=0.0 has no logarithm to learn; .* above 0",

@@ -12,7 +12,12 @@ from tests.golden.rebuild import relative_error
 
 UNITS = {
     "default": {},
-    "heads": {"num_heads": 2, "skip_non_finite": True, "gradient": "unroll"},
+    "heads": {
+        "num_heads": 2,
+        "skip_non_finite": True,
+        "gradient": "unroll",
+        "eval_window": (3, 3),
+    },
     "mixture": {
         "kernel": "gaussian",
         "normalization": "none",

@@ -156,6 +156,7 @@ def test_over_devices(variables, pictures, predictions, axes):
         ({"scales": (1.0, -1.0)}, r"scales=\(1.0, -1.0\); give"),
         ({"window": (32, 33)}, r"window=\(32, 33\) does not align .* sides of 8k\+1"),
         ({"num_iters": 0}, "eval_iters=0; give an integer"),
+        ({"eval_window": (3, 0)}, r"eval_window=\(3, 0\); give a height and a width"),
         ({"classes": Classes((), CLASSES.palette[:3])}, "3 classes do not fit the m"),
     ],
 )

@@ -73,7 +73,7 @@ def test_an_evaluation_on_other_data_of_the_same_classes(workdir, tmp_path, caps
     assert [line.split()[0] for line in lines[2:4]] == ["dark", "bright"]
 
 
-def test_the_iterations_of_an_evaluation_can_be_set(workdir, monkeypatch):
+def test_the_iterations_and_windows_of_an_evaluation_can_be_set(workdir, monkeypatch):
     """The overrides reach the model, which is built before the data is opened."""
     seen = []
 
@@ -82,15 +82,17 @@ def test_the_iterations_of_an_evaluation_can_be_set(workdir, monkeypatch):
 
     class Watched(restore.Validation):
         def __init__(self, split, model, *others):
-            seen.append(model.head.context.eval_iters)
+            unit = model.head.context
+            seen.append((unit.eval_iters, unit.eval_window))
             super().__init__(split, model, *others)
 
     Watched.scores = scores
     monkeypatch.setattr(restore, "Validation", Watched)
     command = ["evaluate", f"--workdir={workdir}"]
     assert main.main(command) == 2
-    assert main.main([*command, "--config.model.eval_iters=7"]) == 2
-    assert seen == [None, 7]
+    command += ["--config.model.eval_iters=7", "--config.model.eval_window=(9, 5)"]
+    assert main.main(command) == 2
+    assert seen == [(None, None), (7, (9, 5))]
 
 
 def test_the_scores_of_each_image(workdir, tmp_path, capsys):

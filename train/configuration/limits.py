@@ -74,6 +74,9 @@ LIMITS: dict[str, Limit] = {
     "model.num_heads": optional(COUNT),
     "model.num_iters": optional(COUNT),
     "model.eval_iters": optional(COUNT),
+    "model.eval_window": optional(
+        (_is_crop_size, "height and width of features, such as (33, 33)")
+    ),
     "model.bases_decay": optional(SHARE),
     "model.variance_floor": optional((lambda value: value > 0, "above 0")),
     "model.temperature": optional(SIZE),

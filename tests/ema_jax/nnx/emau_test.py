@@ -22,7 +22,12 @@ from tests.golden.rebuild import golden, golden_unit, relative_error
 CHANNELS = 8
 OPTIONS = {
     "default": {},
-    "heads": {"num_heads": 2, "bases_decay": 0.7, "renormalize_average": True},
+    "heads": {
+        "num_heads": 2,
+        "bases_decay": 0.7,
+        "renormalize_average": True,
+        "eval_window": (3, 2),
+    },
     "unrolled": {"gradient": "unroll", "learn_temperature": True, "temperature": 3.0},
     "trained bases": {"gradient": "unroll", "bases_update": "gradient"},
     "layer": {"normalization": "layer", "gradient": "last_step", "num_iters": 2},

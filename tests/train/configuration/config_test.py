@@ -227,6 +227,7 @@ def test_a_checkpoints_config_takes_overrides(config, override, wanted):
     [
         ("eval_iters=5", 5),
         ("eval_iters=none", None),
+        ("eval_window=(9, 5)", (9, 5)),
         ("image_pooling=false", False),
         ("normalization=none", "none"),
         ("normalization=None", None),

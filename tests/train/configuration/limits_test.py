@@ -24,6 +24,7 @@ BAD = {
     "model.num_heads": 0,
     "model.num_iters": 0,
     "model.eval_iters": -1,
+    "model.eval_window": (33,),
     "model.bases_decay": -0.1,
     "model.variance_floor": 0.0,
     "model.temperature": float("nan"),

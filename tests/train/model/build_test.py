@@ -14,6 +14,7 @@ EMAU_FIELDS = {
     "num_heads": 2,
     "num_iters": 2,
     "eval_iters": 7,
+    "eval_window": (9, 5),
     "bases_update": "none",
     "bases_decay": 0.8,
     "kernel": "gaussian",
