@@ -16,6 +16,11 @@ def get_config(model_name: str = "emanet_r101") -> ConfigDict:
     config.seed = 0
     # Number of updates.
     config.num_steps = 30_000
+    # In its place, passes over the training images, where their number is to decide;
+    # but at least and at most so many updates.
+    config.num_epochs = placeholder(float)
+    config.min_steps = 1
+    config.max_steps = 1_000_000
     # Images of an update, over all devices of all processes.
     config.batch_size = 16
     config.model = model(model_name)
@@ -66,6 +71,9 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # Share of the old running statistics that batch normalisation keeps each step.
     # Lower it for short trainings: the statistics need several times 1/(1-decay) steps.
     config.bn_decay = 0.9997
+    # The backbone's batch normalisation uses its running statistics in training too,
+    # and leaves them as they are: for few images, and weights that know many.
+    config.freeze_bn = placeholder(bool)
     # A second head on the third stage, for the auxiliary loss of a training.
     config.auxiliary_head = placeholder(bool)
     # The rest are options of some models alone; giving one to another is an error.
@@ -200,6 +208,8 @@ def optimizer() -> ConfigDict:
     config.weight_decay = 1e-4
     # Factor on the rate of all biases.
     config.bias_rate = 2.0
+    # Factor on all rates of the backbone; 0 leaves its parameters as they are.
+    config.backbone_rate = 1.0
     # Weight of the auxiliary loss, of models that have an auxiliary head.
     config.auxiliary_weight = 0.4
     # Mean of the loss over "all" pixels, ignored ones counting zero, or "valid" ones.
@@ -238,6 +248,8 @@ def evaluation() -> ConfigDict:
     config = ConfigDict()
     # Updates between two evaluations; the last update is always evaluated.
     config.every = 2_000
+    # In its place, how many evaluations a training has, however long it is.
+    config.times = placeholder(int)
     # Images of a batch, over all devices of all processes.
     config.batch_size = 16
     # Images share canvases of sides 1 modulo this; each canvas compiles once.

@@ -6,7 +6,9 @@ above it are dilations. An image of 8k+1 sides on a larger canvas gets what it g
 alone.
 
 Besides `in_channels` and `output_stride` a backbone may say its `preprocessing`, that
-of ImageNet else, and its `imagenet_weights`, the name of the published ones.
+of ImageNet else, and its `imagenet_weights`, the name of the published ones. With
+`freeze_bn` its batch normalisation is that of evaluation in training too, as suits few
+images and weights that were trained on many.
 """
 
 from ema_jax.backbones.efficientnet_lite import EfficientNetLite

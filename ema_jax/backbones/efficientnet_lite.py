@@ -168,6 +168,7 @@ class EfficientNetLite(nn.Module):
         bn_decay: share of the old running statistics that BN keeps; its ε is 1e-3.
         dtype: compute type; parameters and statistics are float32.
         in_channels: of the images.
+        freeze_bn: training too uses the running statistics, and leaves them alone.
 
     Raises:
         ValueError: images of another shape, an unknown version or stride.
@@ -192,6 +193,7 @@ class EfficientNetLite(nn.Module):
     bn_decay: float = 0.99
     dtype: DTypeLike = jnp.float32
     in_channels: int = 3
+    freeze_bn: bool = False
 
     preprocessing: ClassVar[Preprocessing] = HALVES
 
@@ -214,6 +216,7 @@ class EfficientNetLite(nn.Module):
         check_images(images, mask, self.in_channels)
         check_option("version", self.version, tuple(SCALINGS))
         check_option("output_stride", self.output_stride, (8, 16, 32))
+        train = train and not self.freeze_bn
         x = ConvBN(
             STEM_WIDTH,
             3,

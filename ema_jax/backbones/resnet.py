@@ -68,6 +68,7 @@ class ResNet(nn.Module):
         bn_decay: share of the old running statistics that BN keeps.
         dtype: compute type; parameters and statistics are float32.
         in_channels: of the images.
+        freeze_bn: training too uses the running statistics, and leaves them alone.
 
     Raises:
         ValueError: images of another shape, an unknown stem or stride, no channels.
@@ -95,6 +96,7 @@ class ResNet(nn.Module):
     bn_decay: float = 0.9997
     dtype: DTypeLike = jnp.float32
     in_channels: int = 3
+    freeze_bn: bool = False
 
     preprocessing: ClassVar[Preprocessing] = IMAGENET
 
@@ -126,6 +128,7 @@ class ResNet(nn.Module):
         check_counts(width=self.width, stem_width=self.stem_width)
         check_option("stem", self.stem, get_args(Stem))
         check_option("output_stride", self.output_stride, (8, 16, 32))
+        train = train and not self.freeze_bn
         x, mask = self._stem(images.astype(self.dtype), train, mask)
         stages = []
         total_stride, dilation = 4, 1

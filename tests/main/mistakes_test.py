@@ -241,6 +241,19 @@ def test_a_training_from_nothing_says_so(refused_at_once, config_file, tmp_path)
     assert message.startswith("config.model.pretrained is not set; give a file")
 
 
+def test_statistics_that_are_to_stay_but_are_not_there(
+    refused_at_once, config_file, tmp_path
+):
+    options = ("name=emanet_tiny", "freeze_bn=true")
+    message = refused_at_once(
+        "train",
+        f"--config={config_file}",
+        f"--workdir={tmp_path / 'run'}",
+        *(f"--config.model.{option}" for option in options),
+    )
+    assert message.startswith("config.model.freeze_bn=True keeps statistics that")
+
+
 def test_the_config_of_an_ablation(refused_at_once, tmp_path):
     path = "configs/ablations/bases.py"
     message = refused_at_once(

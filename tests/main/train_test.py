@@ -58,16 +58,18 @@ def test_damaged_checkpoints_alone(refused_at_once, config_file, copied):
 def test_a_training_goes_on_with_rows_and_momentum_split(config_file, copied, capsys):
     """Four groups of two devices each, after eight that had whole images."""
     split = ("mesh.space=2", "mesh.shard_optimizer=true", "optimizer.norm_groups=4")
+    five_steps = ("num_epochs=9", "max_steps=7", "evaluation.times=5")  # of 4 images
     status = main.main(
         [
             *("train", f"--config={config_file}", f"--workdir={copied}"),
-            *(f"--config.{field}" for field in ("num_steps=5", *split)),
+            *(f"--config.{field}" for field in (*five_steps, *split)),
         ]
     )
     assert status == 0
     said = capsys.readouterr().err
     assert f"resuming {copied} from step 3" in said
-    assert "step 5: val mIoU" in said
+    evaluated = [line for line in said.splitlines() if ": val mIoU" in line]
+    assert [line.split(":")[0] for line in evaluated] == ["step 4", "step 5"]
     scores = []
     for override in ("mesh.space=2", "mesh.space=1"):
         assert (

@@ -96,7 +96,7 @@ def trace_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Traced
         UserError: a mistake in the config, or what the mesh does not divide.
     """
     check_batch(config, mesh)
-    model, optimizer = build(config, num_classes)
+    model, optimizer = build(config, num_classes, config.num_steps)
     check_pooling(config, model)
     state = abstract_state(
         model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer

@@ -44,6 +44,7 @@ WHOLE: Limit = (lambda value: value >= 0, "0 or more")
 SIZE: Limit = (lambda value: 0 <= value < math.inf, "finite and not negative")
 SHARE: Limit = (lambda value: 0 <= value <= 1, "between 0 and 1")
 PART: Limit = (lambda value: 0 <= value < 1, "at least 0 and below 1")
+POSITIVE: Limit = (lambda value: 0 < value < math.inf, "finite and above 0")
 ODD: Limit = (lambda value: value >= 1 and value % 2 == 1, "an odd number")
 SCALES: Limit = (
     lambda value: len(value) > 0 and all(0 < factor < math.inf for factor in value),
@@ -62,6 +63,9 @@ def optional(limit: Limit) -> Limit:
 LIMITS: dict[str, Limit] = {
     "seed": WHOLE,
     "num_steps": COUNT,
+    "num_epochs": optional(POSITIVE),
+    "min_steps": COUNT,
+    "max_steps": COUNT,
     "batch_size": COUNT,
     "log_every": COUNT,
     "early_stop": optional(COUNT),
@@ -119,6 +123,7 @@ LIMITS: dict[str, Limit] = {
     "optimizer.momentum": PART,
     "optimizer.weight_decay": SIZE,
     "optimizer.bias_rate": SIZE,
+    "optimizer.backbone_rate": SIZE,
     "optimizer.auxiliary_weight": SIZE,
     "optimizer.pixel_mean": (
         lambda value: value in ("all", "valid"),
@@ -132,6 +137,7 @@ LIMITS: dict[str, Limit] = {
     "optimizer.norm_groups": COUNT,
     "mesh.space": COUNT,
     "evaluation.every": COUNT,
+    "evaluation.times": optional(COUNT),
     "evaluation.batch_size": COUNT,
     "evaluation.canvas_multiple": COUNT,
     "evaluation.scales": SCALES,

@@ -33,6 +33,7 @@ from train.evaluation.validation import Validation
 from train.inspection.look import check
 from train.training.batches import load_batches
 from train.training.divergence import Divergence
+from train.training.length import training_length
 from train.training.report import Report
 from train.update.class_weights import class_weights
 from train.update.optimizer import make_schedule
@@ -47,7 +48,7 @@ log = logging.getLogger("ema_jax")
 
 
 def train(config: ConfigDict, workdir: str) -> TrainState:
-    """Train to `config.num_steps` or `config.early_stop`, or go on with `workdir`.
+    """Train to the end or to `config.early_stop`, or go on with `workdir`.
 
     Leaves there `checkpoints/`, `tensorboard/` and `pictures/`, and logs the table
     of scores.
@@ -85,7 +86,9 @@ class Training:
         self.source = tolerant(train_source, *tolerance)
         val_split = evaluated_split(self.dataset, config.data.val_split, *tolerance)
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
-        model, optimizer = build(config, self.dataset.num_classes)
+        self.length = training_length(config, len(train_source))
+        num_steps = self.length.num_steps
+        model, optimizer = build(config, self.dataset.num_classes, num_steps)
         check_pooling(config, model)
         check_evaluation(config.evaluation, model, mesh)
         statistics = check(
@@ -121,9 +124,9 @@ class Training:
         self.train_step = configured_step(
             config, model, optimizer, mesh, self.state, weights
         )
-        self.schedule = make_schedule(config.optimizer, config.num_steps)
+        self.schedule = make_schedule(config.optimizer, num_steps)
         self.report = Report(
-            workdir, int(self.state.step), config.num_steps, config.batch_size
+            workdir, int(self.state.step), num_steps, config.batch_size
         )
         stack.callback(self.report.close)
         self.first_step = int(self.state.step)
@@ -143,6 +146,7 @@ class Training:
     def run(self) -> tuple[TrainState, Scores | None]:
         """Take every remaining step; the scores of the last one, if any remained."""
         config, state = self.config, self.state
+        num_steps, evaluate_every = self.length
         if self.first_step:
             self.report.line(f"resuming {self.workdir} from step {self.first_step}")
         batches = load_batches(
@@ -150,7 +154,7 @@ class Training:
         )
         previous: StepMetrics | None = None
         result: Scores | None = None
-        for step in range(self.first_step + 1, config.num_steps + 1):
+        for step in range(self.first_step + 1, num_steps + 1):
             if self.patience.is_over(config.early_stop):
                 break
             self.stop_if_preempted(state)
@@ -162,8 +166,8 @@ class Training:
             if previous is not None:  # checked while the next step already runs
                 self.divergence.check(step - 1, previous)
             previous = metrics
-            last = step == config.num_steps
-            evaluates = last or step % config.evaluation.every == 0
+            last = step == num_steps
+            evaluates = last or step % evaluate_every == 0
             saves = evaluates or step % config.checkpoint.every == 0
             if saves or step % config.log_every == 0:
                 self.divergence.check(step, metrics)
@@ -246,7 +250,7 @@ class Training:
         )
         return "\n".join(
             [
-                *[early] * (int(state.step) < self.config.num_steps),
+                *[early] * (int(state.step) < self.length.num_steps),
                 table(result, self.classes.names),
                 f"val mIoU {result.mean_iou:.4f} at step {int(state.step)}",
                 f"checkpoints  {folder / 'checkpoints'}",

@@ -55,18 +55,20 @@ def sgd(
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
     bias_rate: float = 2.0,
+    backbone_rate: float = 1.0,
     frozen: Sequence[tuple[str, ...]] = (),
 ) -> optax.GradientTransformation:
     """SGD as PyTorch's: `b ← m·b + (g + d·p)`, `p ← p - lr·b`, no Nesterov.
 
     Weights have decay d; scales of batch normalisation have none; biases have none
-    and `bias_rate` times the rate.
+    and `bias_rate` times the rate; all of the backbone has `backbone_rate` times that.
 
     Args:
         schedule: learning rate of each step.
         momentum: m.
         weight_decay: d of the weights.
         bias_rate: factor on the rate of all biases.
+        backbone_rate: factor on the rates of the backbone; 0 leaves it as it is.
         frozen: prefixes of paths that get neither gradient, decay nor momentum.
     """
 
@@ -89,7 +91,27 @@ def sgd(
         "bias": group(0.0, bias_rate),
         "frozen": optax.set_to_zero(),
     }
-    return optax.partition(groups, labels)
+    return with_backbone_rate(optax.partition(groups, labels), backbone_rate)
+
+
+def with_backbone_rate(
+    optimizer: optax.GradientTransformation, rate: float
+) -> optax.GradientTransformation:
+    """An optimiser whose updates of the backbone are `rate` times as large.
+
+    Its state is the same at every rate, so that a training may go on at another.
+    """
+
+    def scale(path: tuple, update: jax.Array) -> jax.Array:
+        return rate * update if path[0].key == "backbone" else update
+
+    def update(
+        gradients: Params, state: optax.OptState, params: Params | None = None
+    ) -> tuple[Params, optax.OptState]:
+        updates, state = optimizer.update(gradients, state, params)
+        return jax.tree_util.tree_map_with_path(scale, updates), state
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:
@@ -110,6 +132,8 @@ def make_optimizer(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         bias_rate=config.bias_rate,
+        # that a checkpoint's config may be too old to have
+        backbone_rate=getattr(config, "backbone_rate", 1.0),
         frozen=frozen_parameters(model),
     )
 

@@ -34,11 +34,11 @@ from train.workdir.checkpoint import Checkpoints
 
 
 def build(
-    config: ConfigDict, num_classes: int
+    config: ConfigDict, num_classes: int, num_steps: int
 ) -> tuple[Segmenter, optax.GradientTransformation]:
-    """The model and the optimiser of a config."""
+    """The model of a config, and its optimiser for a training of `num_steps`."""
     model = build_model(config.model, num_classes, config.data.crop_size)
-    return model, make_optimizer(config.optimizer, config.num_steps, model)
+    return model, make_optimizer(config.optimizer, num_steps, model)
 
 
 def abstract_state(
@@ -156,7 +156,9 @@ def load_trained(
         saved_config, described = checkpoints.describe(step)
         config = _overridden(saved_config, overrides)
         classes = Classes.from_json(described)
-        model, optimizer = build(saved_config, len(classes.names))
+        model, optimizer = build(
+            saved_config, len(classes.names), saved_config.num_steps
+        )
         mesh = mesh or configured_mesh(config)
         state, _ = checkpoints.restore(step, abstract_state(model, optimizer, mesh))
     finally:

@@ -82,9 +82,15 @@ def start_from(
     They are read before `init` compiles anything.
 
     Raises:
-        UserError: nothing is named, or a file that cannot be read or does not fit.
+        UserError: nothing is named, or a file that cannot be read or does not fit; or
+            statistics that are to be kept, where there are none.
     """
     weights = given_weights(config.model)
+    if weights is None and config.model.freeze_bn:
+        raise UserError(
+            "config.model.freeze_bn=True keeps statistics that random weights do not "
+            "have; give config.model.pretrained, or config.model.freeze_bn=false"
+        )
     if weights is None:
         log.info("starting from random weights, as config.model.pretrained says")
         return init()

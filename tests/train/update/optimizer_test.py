@@ -54,19 +54,22 @@ def descend(optimizer, gradients):
     return flattened(params)
 
 
-def descend_as_pytorch(gradients, *, rates, momentum, weight_decay, bias_rate):
-    """torch.optim.SGD over three groups; the frozen parameters in none of them."""
+def descend_as_pytorch(
+    gradients, *, rates, momentum, weight_decay, bias_rate, backbone_rate
+):
+    """torch.optim.SGD over six groups; the frozen parameters in none of them."""
     params = draw(0)
     for path, value in params.items():
         if path[:3] in FROZEN:
             continue
-        bias = path[-1] == "bias"
+        factor = bias_rate if path[-1] == "bias" else 1
+        factor *= backbone_rate if path[0] == "backbone" else 1
         decay = weight_decay if path[-1] == "kernel" else 0
         buffer = None
         for gradient, rate in zip(gradients, rates, strict=True):
             slope = gradient[path] + decay * value
             buffer = slope if buffer is None else momentum * buffer + slope
-            value = value - rate * (bias_rate if bias else 1) * buffer
+            value = value - rate * factor * buffer
         params[path] = value
     return params
 
@@ -78,7 +81,8 @@ def constant(rate):
 def test_steps_follow_pytorch():
     rates = [0.3, 0.2, 0.2, 0.05, 0.01, 0.4]
     gradients = [draw(seed) for seed in range(1, 7)]
-    options = {"momentum": 0.8, "weight_decay": 0.03, "bias_rate": 3.0}
+    options = {"momentum": 0.8, "weight_decay": 0.03}
+    options |= {"bias_rate": 3.0, "backbone_rate": 0.2}
     optimizer = sgd(lambda count: jnp.array(rates)[count], frozen=FROZEN, **options)
     actual = descend(optimizer, gradients)
     for path, wanted in descend_as_pytorch(gradients, rates=rates, **options).items():
@@ -127,6 +131,25 @@ def test_frozen_parameters_stay_and_have_no_buffer():
     assert sum(leaf.ndim > 0 for leaf in buffers) == len(trained)
 
 
+def test_a_backbone_without_a_rate_stays_bit_for_bit():
+    after = descend(sgd(constant(0.5), backbone_rate=0.0), [draw(1), draw(2)])
+    for path, before in draw(0).items():
+        same = np.array_equal(after[path], before.astype(np.float32))
+        assert same == (path[0] == "backbone"), path
+
+
+def test_a_checkpoint_may_be_older_than_the_rate_of_the_backbone():
+    """And its state is that of any rate."""
+    config = default.optimizer()
+    del config["backbone_rate"]
+    new = default.optimizer()
+    new.backbone_rate = 0.1
+    states = [
+        make_optimizer(c, 8, EMANet()).init(nested(draw(0))) for c in (config, new)
+    ]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+
+
 @pytest.mark.parametrize(
     ("path", "group"),
     [
@@ -163,7 +186,7 @@ def test_every_field_of_the_config_is_used():
     config.update(
         learning_rate=0.7, power=2.0, hold_steps=2, momentum=0.6, weight_decay=0.05
     )
-    config.bias_rate = 1.5
+    config.update(bias_rate=1.5, backbone_rate=0.3)
     gradients = [draw(1), draw(2)]
     actual = descend(make_optimizer(config, 8, EMANet()), gradients)
     wanted = descend_as_pytorch(
@@ -172,6 +195,7 @@ def test_every_field_of_the_config_is_used():
         momentum=0.6,
         weight_decay=0.05,
         bias_rate=1.5,
+        backbone_rate=0.3,
     )
     for path in SHAPES:
         np.testing.assert_allclose(actual[path], wanted[path], rtol=1e-5, atol=1e-6)

@@ -55,6 +55,17 @@ def test_other_differences_pass(override):
     check_same("runs/a", *configs(override))
 
 
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [("model", "freeze_bn"), ("optimizer", "backbone_rate"), ("", "num_epochs")],
+)
+def test_a_field_that_changes_nothing_may_be_younger(section, field):
+    saved, config = configs()
+    with saved.unlocked():
+        del (saved[section] if section else saved)[field]
+    check_same("runs/a", saved, config)
+
+
 def test_a_field_that_the_checkpoint_did_not_have():
     saved, config = configs()
     with saved.unlocked():

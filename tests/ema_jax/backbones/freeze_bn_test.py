@@ -1,0 +1,42 @@
+"""A backbone whose batch normalisation is frozen trains as the one of evaluation."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ema_jax.backbones import EfficientNetLite, ResNet
+
+RESNET = {"stage_sizes": (1, 1, 1, 1), "width": 4, "stem_width": 4}
+
+
+def gradient(backbone, *, train):
+    """The program of gradients and statistics, as text."""
+
+    def loss(params, statistics, images):
+        stages, updates = backbone.apply(
+            {"params": params, "batch_stats": statistics},
+            images,
+            train=train,
+            mutable=["batch_stats"],
+        )
+        return sum((stage.x**2).sum() for stage in stages), updates["batch_stats"]
+
+    def program(variables, images):
+        both = jax.value_and_grad(loss, has_aux=True)
+        return both(variables["params"], variables["batch_stats"], images)
+
+    images = jnp.zeros((2, 33, 33, 3))
+    shapes = jax.eval_shape(
+        lambda: backbone.init(jax.random.key(0), images, train=False)
+    )
+    return str(jax.make_jaxpr(program)(shapes, images))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options"), [(ResNet, RESNET), (EfficientNetLite, {})]
+)
+def test_training_is_the_program_of_evaluation(backbone, options):
+    """Gradients included, and statistics that go out as they came in."""
+    frozen = gradient(backbone(freeze_bn=True, **options), train=True)
+    assert frozen == gradient(backbone(**options), train=False)
+    assert frozen != gradient(backbone(**options), train=True)
