@@ -1,7 +1,8 @@
-"""Your own images and masks on a laptop; see "Your own data" in the README.
+"""Your own images on a CPU, from ImageNet; see "Your own data" in the README.
 
 Give the data with `--config.data.root=…`: images/, labels/, train.txt, val.txt and the
-class names in classes.txt.
+class names in classes.txt. A model without published weights, such as `emanet_tiny`,
+wants `--config.model.pretrained=random --config.model.freeze_bn=false`.
 """
 
 from ml_collections import ConfigDict
@@ -9,19 +10,25 @@ from ml_collections import ConfigDict
 from configs import default
 
 
-def get_config(model: str = "emanet_tiny") -> ConfigDict:
-    """A tiny model from random weights, 1 500 steps of eight 257×257 crops."""
+def get_config(model: str = "emanet_lite0") -> ConfigDict:
+    """A light model, 100 passes of eight 225×225 crops: 250 steps for 20 images."""
     config = default.get_config(model)
-    config.num_steps = 1_500
+    config.num_epochs = 100.0
+    config.min_steps = 200
+    config.max_steps = 3_000
     config.batch_size = 8
-    config.model.pretrained = "random"
-    config.model.bn_decay = 0.97
+    config.early_stop = 5
+    config.log_every = 20
+    config.model.pretrained = "imagenet"
+    config.model.freeze_bn = True
+    config.model.bn_decay = 0.95  # of the head
     config.data.name = "folder"
-    config.data.crop_size = (257, 257)
+    config.data.crop_size = (225, 225)
     config.data.scales = (0.5, 0.75, 1.0, 1.25, 1.5)
     config.optimizer.learning_rate = 0.05
+    config.optimizer.backbone_rate = 0.2
     config.optimizer.pixel_mean = "valid"
-    config.evaluation.every = 300
+    config.evaluation.times = 10
     config.evaluation.batch_size = 8
     config.checkpoint.every = 100
     return config

@@ -8,6 +8,9 @@ from ema_jax import MODELS
 from train.configuration.config import load_config, to_json
 from train.configuration.limits import check_limits
 from train.data import DATASETS
+from train.model.build import build_model
+from train.model.published import PUBLISHED as PUBLISHED_WEIGHTS
+from train.training.length import training_length
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[a-z]*.py"))
 RIVALS = (
@@ -15,6 +18,7 @@ RIVALS = (
     *("hamburger", "deeplabv3", "deeplabv3plus", "psanet"),
 )
 SMALL = {"shapes", "folder", "camvid"}
+LIGHT = {"voc_lite0"}
 PUBLISHED = {
     *("default", "voc", "pascal_context", "cocostuff", "cityscapes", "ade20k"),
     *("voc_test_coco", "voc_test_trainaug", "voc_test_trainval"),
@@ -27,7 +31,7 @@ def load(name, model=None):
 
 
 def test_all_are_there():
-    assert {path.stem for path in CONFIGS} == SMALL | PUBLISHED
+    assert {path.stem for path in CONFIGS} == SMALL | LIGHT | PUBLISHED
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -54,6 +58,7 @@ def test_sizes_of_the_recipe(name):
     ("name", "data", "split", "steps"),
     [
         ("voc", "voc2012aug", "trainaug", 30_000),
+        ("voc_lite0", "voc2012aug", "trainaug", 30_000),
         ("voc_test_coco", "coco_voc", "train", 150_000),
         ("voc_test_trainaug", "voc2012aug", "trainaug", 30_000),
         ("voc_test_trainval", "voc2012aug", "trainval", 30_000),
@@ -68,7 +73,26 @@ def test_data_and_length(name, data, split, steps):
     assert config.num_steps == steps
 
 
-@pytest.mark.parametrize("name", sorted(SMALL | PUBLISHED))
+@pytest.mark.parametrize("name", ["folder", "voc_lite0"])
+def test_what_starts_from_imagenet_has_weights_and_a_stride_that_fits(name):
+    config = load(name)
+    model = build_model(config.model, 2)
+    assert config.model.pretrained == "imagenet"
+    assert model.backbone.imagenet_weights in PUBLISHED_WEIGHTS
+    assert all(
+        side % model.backbone.output_stride == 1 for side in config.data.crop_size
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_images", "num_steps"), [(2, 200), (20, 250), (100, 1_250), (9_000, 3_000)]
+)
+def test_few_images_of_ones_own_take_few_updates(num_images, num_steps):
+    wanted = num_steps, num_steps // 10
+    assert training_length(load("folder"), num_images) == wanted
+
+
+@pytest.mark.parametrize("name", sorted(SMALL | LIGHT | PUBLISHED))
 @pytest.mark.parametrize(
     "model",
     [
