@@ -110,9 +110,11 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
     """
     if window.groups > 1:
         return Choice("shifted", "shifted", "shifted")
+    if kernel.shape[0] == 1:
+        return Choice("shifted", "shifted", "shifted")
     if x.size // x.shape[-1] // window.stride**2 * kernel.size < MUCH:
         return XLA
-    if kernel.shape[0] == 1 or kernel.size > x.size:
+    if kernel.size > x.size:
         return Choice("shifted", "shifted", "shifted")
     return Choice("xla", "xla", "shifted")
 

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from ema_jax.backbones.features import Features
 from ema_jax.layers import ConvBN, add, subsample_mask
 from ema_jax.options import check_counts, check_images, check_option
+from ema_jax.pooling import max_pool
 from ema_jax.preprocessing import IMAGENET, Preprocessing
 
 Stem = Literal["deep128", "deep64", "conv7"]
@@ -173,5 +174,5 @@ class ResNet(nn.Module):
             mask = subsample_mask(mask, stride)
         # Behind a ReLU the zeros of hidden pixels never win: no -∞ is needed there.
         x = x if mask is None else jnp.where(mask[..., None], x, 0)
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x)
         return Features(x, subsample_mask(mask, 2))

@@ -1,0 +1,81 @@
+"""Max-pooling, by what is fast on the machine that runs it."""
+
+from collections.abc import Iterator
+from functools import reduce
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ema_jax.convolution import Window, shifts
+
+
+def max_pool(x: Array) -> Array:
+    """The largest of each 3×3 window, two pixels apart, as in the stem of a ResNet.
+
+    `y[b, i, j] = max x[b, 2i + u, 2j + v]`, u and v from -1 to 1, within the image. The
+    gradient goes to the first of equals. On CPUs it is made of shifted images: XLA's
+    own counts the positions of all windows, and takes several times as long.
+
+    Args:
+        x: images (B, H, W, C).
+
+    Returns:
+        (B, ⌈H/2⌉, ⌈W/2⌉, C).
+
+    Example:
+        >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1))[0, ..., 0]
+        Array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
+    """
+    return lax.platform_dependent(x, cpu=_pool, default=_plain)
+
+
+def _plain(x: Array) -> Array:
+    return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+@jax.custom_vjp
+def _pool(x: Array) -> Array:
+    return reduce(jnp.maximum, _windows(x))
+
+
+def _windows(x: Array) -> Iterator[Array]:
+    """What lies under each of the nine places of all windows, (B, h, w, C), by rows."""
+    margin = ((0, 0), (1, 1), (1, 1), (0, 0))
+    padded = jnp.pad(x, margin, constant_values=-jnp.inf)
+    sides = tuple(-(-side // 2) for side in x.shape[1:3])
+    return shifts(padded, sides, 3, Window(stride=2))
+
+
+def _forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
+    y = _pool(x)
+    return y, (x, y)
+
+
+def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array]:
+    x, y = kept
+    first = jnp.zeros(y.shape, jnp.int8)
+    for place, seen in reversed(list(enumerate(_windows(x)))):
+        first = jnp.where(seen == y, jnp.int8(place), first)
+    first = lax.optimization_barrier(first)  # or each place would look for it anew
+    shares = [jnp.where(first == place, gradient, 0) for place in range(9)]
+    rows = [_interleave(*shares[top : top + 3], axis=2) for top in (0, 3, 6)]
+    return (_interleave(*rows, axis=1)[:, : x.shape[1], : x.shape[2]],)
+
+
+def _interleave(before: Array, at: Array, after: Array, axis: int) -> Array:
+    """Shares of windows along an axis, for the pixels that lie there.
+
+    Window i has its share `at` on pixel 2i, and those `before` and `after` beside it.
+    """
+    following = lax.slice_in_dim(before, 1, None, axis=axis)
+    margins = [(0, int(i == axis)) for i in range(at.ndim)]
+    between = after + jnp.pad(following, margins)
+    shape = list(at.shape)
+    shape[axis] *= 2
+    return jnp.stack([at, between], axis + 1).reshape(shape)
+
+
+_pool.defvjp(_forward, _backward)
