@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ema_jax import MODELS, Segmenter
 from ema_jax.canvas import place, round_up, split_rows
 from train.aot.collectives import collectives, tally
+from train.aot.hlo import parse
 from train.devices.mesh import DeviceMesh, make_mesh
 from train.devices.partition import abstract_batch
 from train.update.objective import forward
@@ -79,7 +80,7 @@ def temporaries(name: str, program: Any) -> int:
     """Bytes of a device that a program needs beside its arguments and results."""
     found = program.memory_analysis().temp_size_in_bytes
     print(f"{name}: temporaries {found / 2**30:.2f} GiB of a device")
-    for kind, total in tally(collectives(program.as_text())).items():
+    for kind, total in tally(collectives(parse(program.as_text()))).items():
         size = total.size / 2**20
         print(f"    {kind:<20}{total.count:>4}{size:>8.2f} MiB", flush=True)
     return found
