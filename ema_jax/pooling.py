@@ -29,6 +29,8 @@ def max_pool(x: Array) -> Array:
         Array([[ 5.,  7.],
                [13., 15.]], dtype=float32)
     """
+    if not all(isinstance(side, int) for side in x.shape):  # exported for any size
+        return _plain(x)
     return lax.platform_dependent(x, cpu=_pool, default=_plain)
 
 
@@ -65,7 +67,7 @@ def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array]:
     return (_interleave(*rows, axis=1)[:, : x.shape[1], : x.shape[2]],)
 
 
-def _interleave(before: Array, at: Array, after: Array, axis: int) -> Array:
+def _interleave(before: Array, at: Array, after: Array, *, axis: int) -> Array:
     """Shares of windows along an axis, for the pixels that lie there.
 
     Window i has its share `at` on pixel 2i, and those `before` and `after` beside it.
