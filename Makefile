@@ -4,6 +4,8 @@
 # make faults  installs, and kills small trainings at random moments; takes long
 # make aot     compiles the trainings of VOC for 16 TPU chips, with no TPU; takes long,
 #              and needs the extra: .venv/bin/pip install "jax[tpu]"
+# make bench   times what is compared with PyTorch, with nothing else on the cores; needs
+#              the extra: .venv/bin/pip install torch; PHOTOGRAPHS=FOLDER for the input too
 # make check   installs, and runs the linters and the type checker
 # Another interpreter: make test PYTHON=python3.12
 
@@ -14,7 +16,7 @@ REQUIREMENTS ?= requirements.txt
 WORKDIR ?= runs/shapes
 TOPOLOGY ?= v5e:4x4
 
-.PHONY: train test test-oldest faults aot check format lock clean
+.PHONY: train test test-oldest faults aot bench check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
@@ -34,6 +36,11 @@ faults: $(VENV)/installed
 aot: $(VENV)/installed
 	for model in emanet_r50 emanet_r101 emanet_r152; do $(BIN)/python main.py aot \
 	  --topology $(TOPOLOGY) --config configs/voc.py:$$model $(AOT) || exit 1; done
+
+bench: $(VENV)/installed
+	for name in em convolution network evaluation start; do \
+	  $(BIN)/python benchmarks/$$name.py || exit 1; done
+	test -z "$(PHOTOGRAPHS)" || $(BIN)/python benchmarks/pipeline.py --root $(PHOTOGRAPHS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

@@ -71,9 +71,6 @@ PUBLISHED = {
         "71b3a168cb34fe67abf5e19d1f80f7f893675d7ef7006b6561f2e536cb07b924",
     ),
     "resnet152s": _gluon("resnet152s", 242),
-    "resnet50c": _gluon("resnet50c", 102),
-    "resnet101c": _gluon("resnet101c", 179),
-    "resnet152c": _gluon("resnet152c", 242),
 }
 """What backbones call their `imagenet_weights`, to where those are."""
 
