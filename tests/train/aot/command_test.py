@@ -47,7 +47,7 @@ def read(path):
 def state_sizes(*overrides):
     """Elements of the parameters, and bytes of the whole state."""
     config = load_config("configs/shapes.py", overrides)
-    model, optimizer = build(config, 8)
+    model, optimizer = build(config, 8, config.num_steps)
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     return sum(x.size for x in jax.tree.leaves(state.params)), held
