@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -47,7 +48,7 @@ class Photographs(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         image, label = self.files[index]
         pixels = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
-        classes = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
+        classes = np.asarray(Image.open(label))  # OpenCV makes colours of a palette
         rng = np.random.default_rng(torch.randint(2**31, ()).item())
         return augment(pixels, classes, rng, scales=SCALES, crop_size=SIZE, flip=True)
 
@@ -70,6 +71,7 @@ def theirs(root: Path) -> Iterator[Any]:
         BATCH,
         shuffle=True,
         num_workers=2,
+        multiprocessing_context="forkserver",  # JAX has threads, which a fork loses
         persistent_workers=True,
         drop_last=True,
     )
