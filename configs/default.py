@@ -76,6 +76,9 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     config.freeze_bn = placeholder(bool)
     # A second head on the third stage, for the auxiliary loss of a training.
     config.auxiliary_head = placeholder(bool)
+    # Context modules and FCN: refine at stride 4, by DeepLabV3+'s decoder with so many
+    # channels, for small things and borders. None: as published, no decoder.
+    config.decoder_channels = placeholder(int)
     # The rest are options of some models alone; giving one to another is an error.
     # EM attention (the NMF of "hamburger_…" has some of the same names):
     # K, the number of bases, of each head; heads split the channels.

@@ -21,6 +21,8 @@ def get_config(model: str = "emanet_lite0") -> ConfigDict:
     config.log_every = 20
     config.model.pretrained = "imagenet"
     config.model.freeze_bn = True
+    if not model.startswith(("deeplab", "psanet")):
+        config.model.decoder_channels = 64
     config.model.bn_decay = 0.95  # of the head
     config.data.name = "folder"
     config.data.crop_size = (225, 225)

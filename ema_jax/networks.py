@@ -80,6 +80,7 @@ def ContextNet(  # noqa: N802
     hidden_channels: int = 256,
     bn_decay: float = 0.9997,
     concat_input: bool = False,
+    decoder_channels: int | None = None,
     backbone: type[nn.Module] = ResNet,
     auxiliary_head: bool = False,
     align_corners: bool = True,
@@ -97,7 +98,7 @@ def ContextNet(  # noqa: N802
         dtype: compute type.
         hidden_channels: channels before the classifier.
         bn_decay: share of the old running statistics that BN keeps.
-        concat_input: see `ContextHead`.
+        concat_input, decoder_channels: see `ContextHead`.
         backbone: see `make_segmenter`.
         auxiliary_head: an `FCNHead` of `hidden_channels`; see `Segmenter`.
         align_corners: see `Segmenter`.
@@ -132,6 +133,7 @@ def ContextNet(  # noqa: N802
         channels=channels,
         hidden_channels=hidden_channels,
         concat_input=concat_input,
+        decoder_channels=decoder_channels,
         **of_backbone,
     )
 

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from ema_jax.backbones import Features
 from ema_jax.heads.common import classify, head_conv
+from ema_jax.heads.decoder import decode
 from ema_jax.layers import ConvBN
 
 
@@ -23,6 +24,9 @@ class ContextHead(nn.Module):
         dtype: compute type of the convolutions; the logits are float32.
         concat_input: one more 3×3 ConvBN before the classifier, on the features of
             the backbone beside the hidden channels (OpenMMLab).
+        decoder_channels: refine at stride 4, by DeepLabV3+'s decoder with so many
+            channels and half as many of stage 1, so that small things and borders are
+            found; None: the logits are those of the last stage.
     """
 
     context: nn.Module
@@ -33,10 +37,14 @@ class ContextHead(nn.Module):
     bn_decay: float = 0.9997
     dtype: DTypeLike = jnp.float32
     concat_input: bool = False
+    decoder_channels: int | None = None
 
     @nn.compact
     def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
-        """Features of the stages to logits (B, h, w, num_classes), float32."""
+        """Features of the stages to logits (B, h, w, num_classes), float32.
+
+        They have the stride of the last stage, or 4 behind a decoder.
+        """
         features, mask = stages[-1]
         x = self._conv_bn(self.channels, "reduce")(features, train=train, mask=mask)
         x = self.context(x, train=train, mask=mask)
@@ -44,7 +52,22 @@ class ContextHead(nn.Module):
         if self.concat_input:
             x = jnp.concatenate([features.astype(x.dtype), x], axis=-1)
             x = self._conv_bn(self.hidden_channels, "fuse")(x, train=train, mask=mask)
+        if self.decoder_channels is not None:
+            x = self._conv_bn(self.decoder_channels, "narrow", 1)(
+                x, train=train, mask=mask
+            )
+            x = decode(
+                x,
+                stages[0],
+                low_level_channels=-(-self.decoder_channels // 2),
+                channels=self.decoder_channels,
+                bn_decay=self.bn_decay,
+                dtype=self.dtype,
+                train=train,
+            )
         return classify(x, self.num_classes, self.dropout_rate, train=train)
 
-    def _conv_bn(self, features: int, name: str) -> ConvBN:
-        return head_conv(features, self.bn_decay, self.dtype, name)
+    def _conv_bn(self, features: int, name: str, kernel_size: int = 3) -> ConvBN:
+        return head_conv(
+            features, self.bn_decay, self.dtype, name, kernel_size=kernel_size
+        )

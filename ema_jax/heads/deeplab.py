@@ -8,8 +8,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.backbones import Features
-from ema_jax.enlarge import enlarge
 from ema_jax.heads.common import classify, head_conv
+from ema_jax.heads.decoder import decode
 
 RATES = (12, 24, 36)
 """Dilations of the pyramid at output stride 8; half of them at stride 16."""
@@ -132,15 +132,15 @@ class DeepLabV3PlusHead(DeepLabV3Head):
     @nn.compact
     def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
         """Features of the stages to logits (B, h, w, num_classes), at stride 4."""
-        x = self.pyramid(stages[-1], train=train)
-        conv_bn = partial(head_conv, bn_decay=self.bn_decay, dtype=self.dtype)
-        low, mask = stages[0]
-        low = conv_bn(self.low_level_channels, name="low_level", kernel_size=1)(
-            low, train=train, mask=mask
+        x = decode(
+            self.pyramid(stages[-1], train=train),
+            stages[0],
+            low_level_channels=self.low_level_channels,
+            channels=self.channels,
+            bn_decay=self.bn_decay,
+            dtype=self.dtype,
+            train=train,
         )
-        x = jnp.concatenate([low, enlarge(x, mask, low)], axis=-1)
-        for name in ("refine1", "refine2"):
-            x = conv_bn(self.channels, name=name)(x, train=train, mask=mask)
         return classify(x, self.num_classes, self.dropout_rate, train=train)
 
 

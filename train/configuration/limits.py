@@ -74,6 +74,7 @@ LIMITS: dict[str, Limit] = {
     "model.in_channels": optional(COUNT),
     "model.dropout_rate": PART,
     "model.bn_decay": SHARE,
+    "model.decoder_channels": optional(COUNT),
     "model.num_bases": optional(COUNT),
     "model.num_heads": optional(COUNT),
     "model.num_iters": optional(COUNT),

@@ -23,6 +23,7 @@ BAD = {
     "model.in_channels": 0,
     "model.dropout_rate": 1.0,
     "model.bn_decay": 1.5,
+    "model.decoder_channels": 0,
     "model.num_bases": 0,
     "model.num_heads": 0,
     "model.num_iters": 0,
