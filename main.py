@@ -108,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the backbone alone, from which a training of any model can start",
     )
+    convert.add_argument(
+        "--half", action="store_true", help="in float16: half as large"
+    )
     add("weights", "list the weights that are known by name, and which are here")
     return root
 
@@ -217,7 +220,11 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         return run_profile(options)
     if options.command == "convert":
         return run_convert(
-            options.source, options.output, options.config, options.backbone
+            options.source,
+            options.output,
+            options.config,
+            backbone=options.backbone,
+            half=options.half,
         )
     trained = load(
         options.workdir,

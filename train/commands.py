@@ -98,7 +98,9 @@ def run_data(config: str, overrides: Sequence[str], output: str | None) -> None:
     print(look(dataset, data.train_split, data.val_split, output))
 
 
-def run_convert(source: str, output: str, config: str | None, backbone: bool) -> None:
+def run_convert(
+    source: str, output: str, config: str | None, *, backbone: bool, half: bool
+) -> None:
     """Write a workdir's best checkpoint, or any weights, as one safetensors."""
     trained = None
     if epath.Path(source).is_dir():
@@ -110,9 +112,8 @@ def run_convert(source: str, output: str, config: str | None, backbone: bool) ->
     else:
         description, variables = trained.description, trained.variables
     if backbone:
-        print(save_weights(backbone_of(variables), output))
-    else:
-        print(save_weights(variables, output, description))
+        variables, description = backbone_of(variables), None
+    print(save_weights(variables, output, description, half=half))
 
 
 def run_weights() -> None:

@@ -16,6 +16,7 @@ from ema_jax.models import Network
 from ema_jax.preprocessing import Preprocessing
 from ema_jax.segmenter import preprocessing_of
 from ema_jax.weights.convert import SEPARATOR, convert_state_dict, export_state_dict
+from ema_jax.weights.describe import few
 from ema_jax.weights.file_kind import SUFFIX
 from ema_jax.weights.load import import_reader, read_state_dict
 
@@ -41,7 +42,11 @@ class Description(NamedTuple):
 
 
 def save_model(
-    path: str | Path, variables: Mapping[str, Any], description: Description | None
+    path: str | Path,
+    variables: Mapping[str, Any],
+    description: Description | None,
+    *,
+    half: bool = False,
 ) -> int:
     """Write a trained network as one `.safetensors`, complete or not at all.
 
@@ -52,12 +57,13 @@ def save_model(
         path: of the file, ending in `.safetensors`.
         variables: {"params": …, "batch_stats": …}.
         description: whose they are; None: a part of a network, such as a backbone.
+        half: in float16, half as large; they are float32 again when they are loaded.
 
     Returns:
         The number of arrays.
 
     Raises:
-        ValueError: another ending.
+        ValueError: another ending, or numbers too large for float16.
         OSError: the file cannot be written.
         ImportError: safetensors is not installed.
     """
@@ -77,7 +83,7 @@ def save_model(
         arrays = export_state_dict(variables)
     except ValueError:  # no published names
         arrays = own_names(variables)
-    _write(Path(path), arrays, metadata)
+    _write(Path(path), in_half(arrays) if half else arrays, metadata)
     return len(arrays)
 
 
@@ -145,6 +151,27 @@ def own_names(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     leaves = flatten_dict(variables, sep=SEPARATOR)
     return {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
+
+
+def in_half(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays in float16.
+
+    Raises:
+        ValueError: numbers that would become infinite; names their arrays.
+
+    Example:
+        >>> in_half({"scale": np.float32([1, 1e6])})
+        Traceback (most recent call last):
+        ValueError: numbers too large for float16, in scale; keep them in float32
+    """
+    with np.errstate(over="ignore"):
+        halves = {name: x.astype(np.float16) for name, x in arrays.items()}
+    large = [k for k, x in halves.items() if (np.isinf(x) & ~np.isinf(arrays[k])).any()]
+    if large:
+        raise ValueError(
+            f"numbers too large for float16, in {few(large)}; keep them in float32"
+        )
+    return halves
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:

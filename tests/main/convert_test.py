@@ -1,5 +1,10 @@
 """`convert`: a trained network as one file."""
 
+from functools import partial
+
+import jax
+import numpy as np
+
 import main
 from ema_jax.weights import load_torch
 
@@ -16,3 +21,17 @@ def test_a_trained_network_starts_another(workdir, config_file, tmp_path, capsys
 
     assert main.main(["convert", workdir, str(weights), "--backbone"]) == 0
     assert load_torch(weights)["params"].keys() == {"backbone"}
+
+
+def test_in_half_the_bytes_it_predicts_the_same(workdir, tmp_path):
+    whole, half = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
+    assert main.main(["convert", workdir, str(whole)]) == 0
+    assert main.main(["convert", workdir, str(half), "--half"]) == 0
+    kept, rounded = load_torch(whole), load_torch(half)
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=2**-11, atol=1e-7), rounded, kept
+    )
+    assert all(x.dtype == np.float32 for x in jax.tree.leaves(rounded))
+    header = 8 + int.from_bytes(half.read_bytes()[:8], "little")
+    count = sum(x.size for x in jax.tree.leaves(kept))
+    assert half.stat().st_size == header + 2 * count

@@ -20,7 +20,11 @@ def backbone_of(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_weights(
-    variables: Mapping[str, Any], output: str, description: Description | None = None
+    variables: Mapping[str, Any],
+    output: str,
+    description: Description | None = None,
+    *,
+    half: bool = False,
 ) -> str:
     """`ema_jax.weights.save_model`, whose errors are a user's.
 
@@ -28,7 +32,7 @@ def save_weights(
         One line that says what was written.
     """
     try:
-        arrays = save_model(output, variables, description)
+        arrays = save_model(output, variables, description, half=half)
     except ValueError as error:
         raise UserError(str(error)) from error
     except OSError as error:
