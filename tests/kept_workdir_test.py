@@ -6,45 +6,31 @@ steps later what `RESUMED` says.
 """
 
 import json
-import os
 import re
 import subprocess
-import sys
 import tarfile
-from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from PIL import Image
 
 import main
 from ema_jax import MODELS, Predictor
 from ema_jax.classes import voc_palette
+from tests.alone import ROOT, run_alone
 from tests.micro import MICRO
 from train import commands
 from train.devices import partition
 from train.devices.mesh import make_mesh
 
-ROOT = Path(__file__).parents[1]
 SCORES = {"dark": 66.43, "bright": 86.28, "mean": 76.35, "pixel": 89.21}
 RESUMED = {"dark": 72.98, "bright": 88.63, "mean": 80.80, "pixel": 91.30}
 PIXELS = 40 * 56 + 45 * 37
 SIZES = [(24 + 4 * (i % 12), 60 - 3 * (i % 12)) for i in range(20)]
 
 ALONE = """
-import json, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"{name} is not installed here", name=name)
-
-BLOCKED = set(json.loads(sys.argv[1]))
-sys.meta_path.insert(0, Blocked())
 from functools import partial
 import numpy as np
 from ema_jax import EMANet, MODELS, Predictor
@@ -130,25 +116,6 @@ def test_the_weights_evaluate_and_predict(capsys):
     assert (found != np.asarray(Image.open("mask/p4.png"))).sum() <= 2
 
 
-def others() -> list[str]:
-    """Top-level modules of what jax, flax and safetensors do not bring along."""
-    wanted, left = set(), ["jax", "flax", "safetensors"]
-    while left:
-        name = canonicalize_name(left.pop())
-        if name not in wanted:
-            wanted.add(name)
-            found = map(Requirement, requires(name) or ())
-            left += [r.name for r in found if not r.marker or r.marker.evaluate()]
-    owners = packages_distributions().items()
-    foreign = [
-        module
-        for module, names in owners
-        if not {canonicalize_name(name) for name in names} & wanted
-    ]
-    assert {"PIL", "cv2", "tensorflow_datasets", "grain", "tqdm"} <= set(foreign)
-    return [*foreign, "train", "configs", "main", "tests"]
-
-
 def write_pictures() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Twenty pictures of twelve sizes and their labels, as the trained ones are."""
     images, labels = {}, {}
@@ -179,15 +146,7 @@ def test_it_serves_where_there_is_jax_flax_and_safetensors_alone(capsys):
     capsys.readouterr()
     run("evaluate", "--workdir=run", "--config.data.root=more")
     printed = capsys.readouterr().out
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, json.dumps(others())],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    classes = json.loads(done.stdout)
+    classes = json.loads(run_alone(ALONE))
     assert classes == {"names": ["dark", "bright"], "palette": voc_palette(2).tolist()}
 
     confusion = np.zeros((2, 2))
