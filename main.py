@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from train.commands import (
@@ -13,6 +14,7 @@ from train.commands import (
     run_aot,
     run_convert,
     run_data,
+    run_demo,
     run_evaluate,
     run_predict,
     run_profile,
@@ -86,7 +88,9 @@ def parser() -> argparse.ArgumentParser:
         "--bases",
         help="what bases explain, by EM iteration: numbers as 3,17 or 'telling'",
     )
-    for command in (evaluate, predict):
+    demo = add("demo", "serve a page on which a network can be tried", OVERRIDES)
+    add_page_options(demo)
+    for command in (evaluate, predict, demo):
         add_network_options(command)
 
     for command in (train, evaluate):
@@ -115,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def add_path(command: argparse._ActionsContainer, name: str, **options: Any) -> None:
+def add_path(command: argparse._ActionsContainer, *names: str, **options: Any) -> None:
     """A path that is not empty; ~ is the home folder, also behind an equals sign."""
 
     def path(text: str) -> str:
@@ -123,14 +127,14 @@ def add_path(command: argparse._ActionsContainer, name: str, **options: Any) -> 
             raise argparse.ArgumentTypeError("is empty; give a path")
         return os.path.expanduser(text)
 
-    command.add_argument(name, type=path, **options)
+    command.add_argument(*names, type=path, **options)
 
 
 def add_network_options(command: argparse.ArgumentParser) -> None:
     """Which network, and how it sees an image."""
     network = command.add_mutually_exclusive_group(required=True)
     add_path(network, "--workdir", help="folder of the run")
-    add_path(network, "--weights", help="or a file of weights")
+    add_path(network, "--weights", "--model", help="or a file of weights")
     command.add_argument("--config", help="that the weights fit, if they do not say it")
     command.add_argument(
         "--checkpoint", default="best", help="best (default), last or a step"
@@ -148,6 +152,20 @@ def add_network_options(command: argparse.ArgumentParser) -> None:
         dest="shorthands",
         const=FLIP,
         help="sum the logits with those of the mirror image",
+    )
+
+
+def add_page_options(command: argparse.ArgumentParser) -> None:
+    """Where the page is served, and what lies on it."""
+    command.add_argument(
+        "--host", default="127.0.0.1", help="default 127.0.0.1: this machine alone"
+    )
+    command.add_argument("--port", default="7860", help="default 7860; 0: any free one")
+    add_path(command, "--examples", help="folder of images to choose from")
+    command.add_argument(
+        "--max_side",
+        default="1024",
+        help="images are shrunk to this longer side (default 1024)",
     )
 
 
@@ -226,13 +244,17 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
             backbone=options.backbone,
             half=options.half,
         )
-    trained = load(
+    load_network = partial(
+        load,
         options.workdir,
         options.checkpoint,
         options.weights,
         options.config,
         [*(options.shorthands or ()), *overrides],
     )
+    if options.command == "demo":
+        return run_demo(options, load_network)
+    trained = load_network()
     if options.command == "evaluate":
         return run_evaluate(trained, options.split, options.output)
     return run_predict(

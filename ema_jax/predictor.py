@@ -250,15 +250,32 @@ class Predictor:
         Raises:
             ValueError: a network without EM attention.
         """
-        pixels = as_pixels(image, "the image", self._inference.channels)
-        size = (pixels.shape[0], pixels.shape[1])
-        shape = canvas_shape(size, self._multiple)
+        found = self.feature_responsibilities(image)
+        chosen = list(bases(found))
+        height, width = np.shape(image)[:2]
         stride = self.model.backbone.output_stride
+        maps = at_image_size(jnp.asarray(found[..., chosen]), (height, width), stride)
+        return np.asarray(maps)
+
+    def feature_responsibilities(self, image: Any) -> NDArray[np.float32]:
+        """What each basis explains of a picture, after each EM iteration.
+
+        Args:
+            image: RGB (H, W, 3), from 0 to 255.
+
+        Returns:
+            (T, h, w, K), seen at scale one; row i and column j are those of the
+            picture's pixel (i·stride, j·stride).
+
+        Raises:
+            ValueError: a network without EM attention.
+        """
+        pixels = as_pixels(image, "the image", self._inference.channels)
+        shape = canvas_shape(pixels.shape[:2], self._multiple)
         maps = self._maps(self.variables, *stack([pixels], shape))[:, 0]
-        height, width = (-(-(side - 1) // stride) + 1 for side in size)
-        found = maps[:, :height, :width]
-        chosen = jnp.array(list(bases(np.asarray(found))))
-        return np.asarray(at_image_size(found[..., chosen], size, stride))
+        stride = self.model.backbone.output_stride
+        height, width = (-(-(side - 1) // stride) + 1 for side in pixels.shape[:2])
+        return np.asarray(maps[:, :height, :width])
 
     @cached_property
     def _maps(self) -> Callable[..., jax.Array]:

@@ -1,7 +1,7 @@
 """The commands behind `main.py`, one function each."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -87,6 +87,13 @@ def run_predict(
     print(f"masks are in {output}")
     if problems:
         raise UserError("; ".join(problems))
+
+
+def run_demo(options: Namespace, load: Callable[[], Trained]) -> None:
+    """Serve a page on which a trained network can be tried."""
+    from train.demo.command import demo  # loads much
+
+    demo(load, options.host, options.port, options.examples, options.max_side)
 
 
 def run_data(config: str, overrides: Sequence[str], output: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -167,19 +168,47 @@ def measured_range(paths: Iterable[Path], channels: int = 3) -> Range:
                 highs.append(float(np.nanmax(deep)))
                 whole &= np.issubdtype(deep.dtype, np.integer)
     low, high = min(lows), max(highs)
-    depths = [2**bits - 1 for bits in DEPTHS if high < 2**bits]
-    if whole and low >= 0 and depths:
-        chosen = (0.0, float(depths[0]))
-    elif low >= 0 and high <= 1:
-        chosen = (0.0, 1.0)
-    else:
-        chosen = (low, high)
+    chosen = likely_range(low, high, whole)
     log.info(
         "images of more than 8 bits hold %g to %g: black is %g and white %g; if that "
         "is wrong, set config.data.value_range",
         *(low, high, *chosen),
     )
     return chosen
+
+
+def likely_range(low: float, high: float, whole: bool) -> Range:
+    """What is black and white where values, whole ones or fractions, go that far.
+
+    Example:
+        >>> likely_range(12, 3900, whole=True), likely_range(0.1, 0.9, whole=False)
+        ((0.0, 4095.0), (0.0, 1.0))
+    """
+    depths = [2**bits - 1 for bits in DEPTHS if high < 2**bits]
+    if whole and low >= 0 and depths:
+        return 0.0, float(depths[0])
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
+
+def stated_size(data: bytes, suffix: str) -> tuple[int, int]:
+    """Height and width that a file says it has; its pixels are not decoded.
+
+    Raises:
+      ValueError: it is no image.
+    """
+    try:
+        if suffix in TIFF:  # Pillow does not know all of them
+            with tifffile.TiffFile(io.BytesIO(data)) as pages:
+                first = pages.pages.first
+                return first.imagelength, first.imagewidth
+        with _open(data, suffix) as image:
+            return image.height, image.width
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError("it has too many pixels; make it smaller") from error
+    except NoPluginError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types
+        raise ValueError("no image, or a damaged one") from error
 
 
 def decode_any(
@@ -224,16 +253,29 @@ def _opencv(data: bytes) -> NDArray[np.generic] | None:
 
 def _pillow(data: bytes, suffix: str) -> NDArray[np.generic]:
     """What OpenCV cannot read: 32 bits, CMYK, HEIC."""
-    if suffix in (".heic", ".heif"):
-        try:
-            importlib.import_module("pillow_heif").register_heif_opener()
-        except ImportError as error:
-            raise ValueError("HEIC needs a plugin: pip install pillow-heif") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(data, suffix) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "F", "I;16", "I;16B"):
                 return np.asarray(upright)
             return np.asarray(upright.convert("RGB"))
+    except NoPluginError:
+        raise
     except Exception as error:  # Pillow's decoders raise many types
         raise ValueError("no image, or a damaged one") from error
+
+
+class NoPluginError(ValueError):
+    """The file needs a package that is not installed."""
+
+
+def _open(data: bytes, suffix: str) -> Image.Image:
+    """Pillow's image, of which the header alone is read."""
+    if suffix in (".heic", ".heif"):
+        try:
+            importlib.import_module("pillow_heif").register_heif_opener()
+        except ImportError as error:
+            raise NoPluginError(
+                "HEIC needs a plugin: pip install pillow-heif"
+            ) from error
+    return Image.open(io.BytesIO(data))

@@ -18,10 +18,15 @@ WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 def colorize(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Index mask (H, W) to colours (H, W, 3) of a palette (num_classes, 3)."""
+    return color_table(palette)[labels]
+
+
+def color_table(palette: np.ndarray) -> np.ndarray:
+    """The colour of every byte (256, 3): of a class, of ignored pixels, else black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     table[IGNORE_LABEL] = IGNORE_COLOR
-    return table[labels]
+    return table
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -55,10 +60,14 @@ def bases_panel(image: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """
     lines = [[image]]
     for basis in np.moveaxis(maps, -1, 0):
-        grey = np.round(basis / max(basis.max(), 1e-12) * 255).astype(np.uint8)
-        colors = [cv2.applyColorMap(picture, cv2.COLORMAP_VIRIDIS) for picture in grey]
-        lines.append([cv2.cvtColor(color, cv2.COLOR_BGR2RGB) for color in colors])
+        lines.append([heat(picture, basis.max()) for picture in basis])
     return panel([line + [WHITE] * (len(maps) - len(line)) for line in lines])
+
+
+def heat(values: np.ndarray, most: float = 1.0) -> np.ndarray:
+    """Values (H, W) as colours (H, W, 3): `most` is yellow, zero blue (viridis)."""
+    grey = np.round(values / max(most, 1e-12) * 255).astype(np.uint8)
+    return cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)[..., ::-1]
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -108,8 +108,12 @@ class Trained:
         preprocessing = self.description.preprocessing
         return Validation(images, model, self.mesh, evaluation, preprocessing)
 
-    def predictor(self) -> Predictor:
-        """The network that takes pictures, a picture for each device at a time."""
+    def predictor(self, num_iters: int | None = None) -> Predictor:
+        """The network that takes pictures, a picture for each device at a time.
+
+        Args:
+            num_iters: EM iterations; None: the network's own.
+        """
         evaluation = self.config.evaluation
         try:
             return Predictor(
@@ -120,6 +124,7 @@ class Trained:
                 scales=evaluation.scales,
                 flip=evaluation.flip,
                 window=evaluation.window,
+                num_iters=num_iters,
                 batch_size=self.mesh.shape["data"],
                 canvas_multiple=evaluation.canvas_multiple,
                 sharding=self.mesh.batch,

@@ -1,0 +1,1 @@
+"""From a network and the images of a browser to a page that shows what it sees."""
