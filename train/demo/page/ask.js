@@ -1,9 +1,6 @@
 // Requests to the server: an error is its message, a newer one of its kind ends an older.
 
 const running = new Map();
-const listeners = [];
-
-export const onBusy = (listener) => listeners.push(listener);
 
 export class Superseded extends Error {}
 
@@ -11,12 +8,10 @@ export async function ask(kind, url, options = {}) {
   running.get(kind)?.abort();
   const controller = new AbortController();
   running.set(kind, controller);
-  tell();
   try {
     return await answer(url, { ...options, signal: controller.signal });
   } finally {
     if (running.get(kind) === controller) running.delete(kind);
-    tell();
   }
 }
 
@@ -35,8 +30,4 @@ async function answer(url, options) {
   const failed = "the server failed; its log says why";
   const said = await response.json().catch(() => ({ error: failed }));
   throw new Error(said.error);
-}
-
-function tell() {
-  for (const listener of listeners) listener(running.size > 0);
 }

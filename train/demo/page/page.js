@@ -1,6 +1,6 @@
 // What the visitor does, and what the page then asks for and shows.
 
-import { Superseded, ask, onBusy } from "./ask.js";
+import { Superseded, ask } from "./ask.js";
 import { find, legendRow, make, over, percent, pixelUnder, showBlob } from "./elements.js";
 
 const STEPS = 4; // maps of a basis that are shown
@@ -17,24 +17,53 @@ function say(text) {
   find("#message span").textContent = text;
 }
 
+let doing = 0;
+
+function busy(change) {
+  doing += change;
+  find("#busy").hidden = !doing;
+  document.body.ariaBusy = String(doing > 0);
+}
+
 async function trying(action) {
+  busy(1);
   try {
     return await action();
   } catch (error) {
     if (!(error instanceof Superseded)) say(error.message);
     return null;
+  } finally {
+    busy(-1);
   }
 }
 
-onBusy((busy) => {
-  find("#busy").hidden = !busy;
-  document.body.ariaBusy = String(busy);
-});
+const resting = new Map();
+
+// An action once nothing of its kind has happened for a while.
+function later(kind, action) {
+  forget(kind);
+  busy(1);
+  const act = () => {
+    action();
+    forget(kind);
+  };
+  resting.set(kind, setTimeout(act, PAUSE));
+}
+
+function forget(kind) {
+  if (!resting.has(kind)) return;
+  clearTimeout(resting.get(kind));
+  resting.delete(kind);
+  busy(-1);
+}
+
 find("#message button").onclick = () => say("");
 
 // The images.
 
-async function upload(files) {
+const upload = (files) => trying(() => uploadAll(files));
+
+async function uploadAll(files) {
   say("");
   const problems = [];
   let shown = false;
@@ -122,13 +151,10 @@ const showLegend = () =>
 
 function spotlit(entry) {
   const row = legendRow(entry);
-  let rest = 0;
-  const light = () => {
-    clearTimeout(rest);
-    rest = setTimeout(() => showPicture("spotlight.png", { label: entry.label }), PAUSE);
-  };
+  const light = () =>
+    later("spotlight", () => showPicture("spotlight.png", { label: entry.label }));
   const back = () => {
-    clearTimeout(rest);
+    forget("spotlight");
     showPicture();
   };
   Object.assign(row, { onmouseenter: light, onfocus: light, onmouseleave: back, onblur: back });
@@ -235,14 +261,12 @@ function listen() {
 
 function slide(selector, text, then) {
   const slider = find(selector), output = slider.parentElement.querySelector("output");
-  let rest = 0;
-  const say = () => (output.value = text(slider.value));
+  const tell = () => (output.value = text(slider.value));
   slider.oninput = () => {
-    say();
-    clearTimeout(rest);
-    rest = setTimeout(then, PAUSE);
+    tell();
+    later(selector, then);
   };
-  say();
+  tell();
 }
 
 async function start() {
@@ -254,10 +278,9 @@ async function start() {
   find("#iterations-row").hidden = !iterations;
   Object.assign(find("#iterations"), { max: most || 1, value: iterations || 1 });
   listen();
-  const buttons = examples.map((name, index) => {
-    const button = hang("#examples", name, `examples/${index}.png`, () => openExample(index, button));
-    return button;
-  });
+  const buttons = examples.map((name, index) =>
+    hang("#examples", name, `examples/${index}.png`, (event) => openExample(index, event.currentTarget)),
+  );
   if (buttons.length) openExample(0, buttons[0]);
 }
 
