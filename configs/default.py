@@ -264,7 +264,7 @@ def evaluation() -> ConfigDict:
     # Height and width, 8k+1 each, of overlapping windows through which an image is
     # seen whose whole does not fit into memory; None: whole images.
     config.window = placeholder(tuple)
-    # Images of the picture panel.
+    # Images of the picture panel; 0: no pictures, in the report neither.
     config.num_pictures = 4
     return config
 

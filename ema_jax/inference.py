@@ -13,7 +13,14 @@ from ema_jax.canvas import split_rows
 from ema_jax.preprocessing import Preprocessing
 from ema_jax.resize import sizes_of
 from ema_jax.segmenter import Segmenter, in_channels, preprocessing_of
-from ema_jax.views import LogitsFn, at_scale, sliding_window, whole_image
+from ema_jax.views import (
+    LogitsFn,
+    WatchedFn,
+    at_scale,
+    sliding_window,
+    watched_image,
+    whole_image,
+)
 
 
 class Inference:
@@ -51,6 +58,7 @@ class Inference:
         flip: bool = False,
         window: tuple[int, int] | None = None,
         sharding: NamedSharding | None = None,
+        watch: bool = False,
     ):
         """Say how the network sees an image; nothing is compiled yet.
 
@@ -61,10 +69,12 @@ class Inference:
             flip: add the logits of the mirror image.
             window: see the image through overlapping windows of this height and width.
             sharding: how (B, H, W) is split over devices: B, and H if need be.
+            watch: `labels_cross_entropy_and_seen` says what EM attention did, at the
+                price of a few sums; for images seen whole, once.
 
         Raises:
-            ValueError: no scale, one that is not positive, or a window whose sides are
-                not `stride·k + 1`.
+            ValueError: no scale, one that is not positive, a window whose sides are
+                not `stride·k + 1`, or nothing to watch.
         """
         stride = model.backbone.output_stride
         _check_scales(scales)
@@ -85,7 +95,12 @@ class Inference:
                 logits_fn, stride, scale, flip=flip, row_multiple=self.row_multiple
             )
 
-        self._passes = [self._compile(seen(scale)) for scale in scales]
+        self._watched: Callable[..., tuple[Array, dict[str, Array]]] | None = None
+        if watch:
+            _check_watched(scales, flip, window)
+            self._watched = self._compile(watched_image(model), watched=True)
+        else:
+            self._passes = [self._compile(seen(scale)) for scale in scales]
         whole = None if sharding is None else _over(sharding, sharding.spec[:1])
         self._label = jax.jit(_label, out_shardings=whole)
         self._confide = jax.jit(self._confidence, out_shardings=whole)
@@ -111,8 +126,16 @@ class Inference:
         That is the sum of `-log p[truth]` over the pixels whose truth, (B, H, W), is a
         class.
         """
-        logits = self._logits(variables, images, mask)
-        return self._label(*logits), self._surprise(truth, *logits)
+        arguments = variables, images, mask, truth
+        labels, cross_entropy, _ = self.labels_cross_entropy_and_seen(*arguments)
+        return labels, cross_entropy
+
+    def labels_cross_entropy_and_seen(
+        self, variables: Any, images: Array, mask: Array, truth: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """The same, and what `watch` asks for: `entropy` and `dead_bases`, (B,)."""
+        logits, seen = self._logits_and_seen(variables, images, mask)
+        return self._label(*logits), self._surprise(truth, *logits), seen
 
     def probabilities(self, variables: Any, images: Array, mask: Array) -> Array:
         """The probability of each class, (B, H, W, C): softmax of the mean logits."""
@@ -120,21 +143,29 @@ class Inference:
 
     def _logits(self, *arguments: Any) -> list[Array]:
         """Logits at each scale, of both directions."""
-        return [logits(*arguments) for logits in self._passes]
+        return self._logits_and_seen(*arguments)[0]
 
-    def _compile(self, logits_fn: LogitsFn) -> Callable[..., Array]:
+    def _logits_and_seen(self, *arguments: Any) -> tuple[list[Array], dict[str, Array]]:
+        """The same, and what `watch` asks for."""
+        if self._watched is None:
+            return [logits(*arguments) for logits in self._passes], {}
+        logits, seen = self._watched(*arguments)
+        return [logits], seen
+
+    def _compile(
+        self, logits_fn: LogitsFn | WatchedFn, *, watched: bool = False
+    ) -> Callable[..., Any]:
         """A program of variables, images as bytes, and their mask."""
 
-        def logits(variables: Any, images: Array, mask: Array) -> Array:
+        def logits(variables: Any, images: Array, mask: Array) -> Any:
             normalized = self._preprocessing.normalize(images, mask)
             return logits_fn(variables, normalized, sizes_of(mask))
 
         if self.sharding is None:
             return jax.jit(logits)
         everywhere, rows = _over(self.sharding, ()), self.sharding
-        return jax.jit(
-            logits, in_shardings=(everywhere, rows, rows), out_shardings=rows
-        )
+        out = (rows, everywhere) if watched else rows
+        return jax.jit(logits, in_shardings=(everywhere, rows, rows), out_shardings=out)
 
     def _confidence(self, *logits: Array) -> Array:
         return jnp.max(self._probabilities(*logits), axis=-1)
@@ -178,4 +209,14 @@ def _check_window(window: tuple[int, int] | None, stride: int) -> None:
         raise ValueError(
             f"window={window} does not align with the output stride {stride}; give "
             f"sides of {stride}k+1, such as {(96 * stride + 1,) * 2}"
+        )
+
+
+def _check_watched(
+    scales: Sequence[float], flip: bool, window: tuple[int, int] | None
+) -> None:
+    if tuple(scales) != (1,) or flip or window is not None:
+        raise ValueError(
+            f"watch=True with scales={scales}, flip={flip}, window={window}: EM is "
+            "watched where it sees an image whole, once; leave them out"
         )

@@ -5,19 +5,23 @@ reaches. Every function gives each image what it gets alone.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax, vmap
 
 from ema_jax.canvas import round_up
+from ema_jax.networks import em_unit
 from ema_jax.resize import resize_each
 from ema_jax.segmenter import Segmenter
 from ema_jax.windows import OVERLAP, count, place, step_of
 
 LogitsFn = Callable[[Any, Array, Array], Array]
 """(variables, normalised images (B, H, W, 3), sizes (B, 2)) -> logits (B, H, W, C)."""
+
+WatchedFn = Callable[[Any, Array, Array], tuple[Array, dict[str, Array]]]
+"""The same, and what EM attention did, for each image."""
 
 
 def extent(sizes: Array, shape: tuple[int, int]) -> Array:
@@ -34,15 +38,48 @@ def align(sizes: Array, stride: int) -> Array:
 
 def whole_image(model: Segmenter) -> LogitsFn:
     """The network on each whole image, padded with zeros to `stride·k + 1`."""
-    stride = model.backbone.output_stride
 
     def logits(variables: Any, images: Array, sizes: Array) -> Array:
-        _, height, width, _ = images.shape
-        visible = jnp.where(extent(sizes, (height, width))[..., None], images, 0)
-        mask = extent(align(sizes, stride), (height, width))
+        visible, mask = _on_canvas(model, images, sizes)
         return model.apply(variables, visible, train=False, mask=mask)  # type: ignore[return-value]
 
     return logits
+
+
+def watched_image(model: Segmenter) -> WatchedFn:
+    """As `whole_image`, with `entropy` and `dead_bases` of each image, (B,).
+
+    Of several heads that is the mean entropy, and the sum of their dead bases; see
+    `EMAU`.
+
+    Raises:
+        ValueError: a network without EM attention, or with it in windows.
+    """
+    unit = em_unit(model)
+    if unit.eval_window is not None:
+        raise ValueError(f"eval_window={unit.eval_window}: each window has its own EM")
+
+    def logits(
+        variables: Any, images: Array, sizes: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        visible, mask = _on_canvas(model, images, sizes)
+        found, state = model.apply(
+            variables, visible, train=False, mask=mask, mutable=["intermediates"]
+        )
+        seen = cast(Any, state)["intermediates"]["head"]["context"]
+        [entropy], [dead] = seen["entropy"], seen["dead_bases"]
+        if unit.num_heads > 1:
+            entropy, dead = entropy.mean(-1), dead.sum(-1)
+        return cast(Array, found), {"entropy": entropy, "dead_bases": dead}
+
+    return logits
+
+
+def _on_canvas(model: Segmenter, images: Array, sizes: Array) -> tuple[Array, Array]:
+    """Images with zeros around them, and the mask of what the network sees."""
+    shape = images.shape[1], images.shape[2]
+    visible = jnp.where(extent(sizes, shape)[..., None], images, 0)
+    return visible, extent(align(sizes, model.backbone.output_stride), shape)
 
 
 def at_scale(

@@ -14,17 +14,8 @@ APPLICATION = sorted((ROOT / "train").rglob("*.py"))
 LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 ROOMS = (
     *("user", "configuration", "devices", "data", "model", "evaluation"),
-    *(
-        "inspection",
-        "update",
-        "workdir",
-        "training",
-        "profile",
-        "aot",
-        "ablation",
-        "demo",
-    ),
-    *("demo", "commands"),
+    *("inspection", "update", "workdir", "report", "training"),
+    *("profile", "aot", "ablation", "demo", "commands"),
 )
 """Of `train`; each imports only from those before it, or from its own files."""
 

@@ -10,7 +10,8 @@ import pytest
 import main
 from train.evaluation.choice import make_merit
 from train.evaluation.metrics import scores
-from train.training import loop
+from train.evaluation.tally import Tally
+from train.training import evaluations
 
 WELL = scores(np.array([[3, 1], [0, 4]]))
 
@@ -24,7 +25,11 @@ def train(config_file, monkeypatch, capsys):
             dataclasses.replace(WELL, mean_iou=mean, loss=loss, iou=np.array([iou, 0]))
             for mean, loss, iou in found
         ]
-        monkeypatch.setattr(loop.Training, "scores", lambda self, state: left.pop(0))
+
+        def tally(self, variables, between):
+            return Tally(np.array([[3, 1], [0, 4]]), {}, left.pop(0))
+
+        monkeypatch.setattr(evaluations.Evaluations, "tally", tally)
         capsys.readouterr()
         command = ["train", f"--config={config_file}", f"--workdir={workdir}"]
         command += [f"--config.num_steps={num_steps}", "--config.evaluation.every=1"]

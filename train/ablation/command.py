@@ -29,7 +29,6 @@ from train.ablation.folder import (
     held,
     read_json,
     result_of,
-    write,
     writing,
 )
 from train.ablation.grid import Ablation, load_ablation
@@ -42,6 +41,7 @@ from train.data import Dataset, data_options, open_dataset
 from train.model.build import build_model
 from train.model.pretrained import check_fit, locate, read_start
 from train.user.errors import UserError
+from train.user.files import write_whole
 
 log = logging.getLogger("ema_jax")
 
@@ -241,8 +241,8 @@ def report(ablation: Ablation, folder: Path) -> Results:
     }
     found = find(ablation, results)
     with writing(folder):
-        write(folder / "results.csv", as_csv(found))
-        write(folder / "summary.md", as_markdown(ablation, results))
+        write_whole(folder / "results.csv", as_csv(found))
+        write_whole(folder / "summary.md", as_markdown(ablation, results))
         draw(ablation.name, found, folder)
     return results
 

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.ablation.folder import write
 from train.ablation.grid import SWEPT
 from train.ablation.results import (
     Findings,
@@ -23,6 +22,7 @@ from train.ablation.results import (
     sides,
     summarize,
 )
+from train.user.files import write_whole
 
 SCORE = "val mIoU (%)"
 FIGURES = ("grid", "mean_iou", "cost")
@@ -42,7 +42,7 @@ def draw(title: str, found: Findings, workdir: Path) -> list[Path]:
             figure.axes[0].set_title(title)
             picture = io.BytesIO()
             figure.savefig(picture, format="png")
-            write(path, picture.getvalue())
+            write_whole(path, picture.getvalue())
         else:
             path.unlink(missing_ok=True)
     return [workdir / f"{name}.png" for name in drawn]

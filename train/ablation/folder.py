@@ -3,19 +3,18 @@
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from train.ablation.grid import Ablation
-from train.configuration.config import from_json, to_json
+from train.configuration.config import flat, from_json, to_json
 from train.data import Dataset
 from train.user.errors import UserError
+from train.user.files import write_whole
 from train.user.folders import not_written, writable_folder
 from train.workdir.lock import WorkdirLock
 
@@ -156,14 +155,9 @@ def differing_field(old: ConfigDict, new: ConfigDict) -> str | None:
 
     The seed comes last, so that it is named only where nothing else differs.
     """
-    one, two = fields(old), fields(new)
+    one, two = flat(old), flat(new)
     names = {name for name in one | two if one.get(name) != two.get(name)} - PLACES
     return min(names, key=lambda name: (name == "seed", name), default=None)
-
-
-def fields(config: ConfigDict) -> dict[str, Any]:
-    """The values of a config by their dotted names."""
-    return flatten_dict(to_json(config), sep=".")
 
 
 def result_of(folder: Path) -> dict[str, Any] | None:
@@ -182,22 +176,8 @@ def fail(folder: Path, error: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a dictionary; see `write`."""
-    write(path, json.dumps(values, indent=1) + "\n")
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file as a whole, or leave what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut leaves the name without the bytes
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a dictionary; see `write_whole`."""
+    write_whole(path, json.dumps(values, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from train.ablation.folder import FINISHED, fields
+from train.ablation.folder import FINISHED
 from train.ablation.grid import CLASS, Ablation, field_of
 from train.ablation.results import (
     Findings,
@@ -17,6 +17,7 @@ from train.ablation.results import (
     sides,
     summarize,
 )
+from train.configuration.config import flat
 
 Formats = dict[str, tuple[str, Callable[[Statistic], str]]]
 """Column of the results to its title, and the text of its statistic."""
@@ -86,7 +87,7 @@ def conditions(ablation: Ablation, results: Results) -> str:
 
     A field that the runs do not share has all its values, with "/" between.
     """
-    configs = [fields(run.config) for run in ablation.runs]
+    configs = [flat(run.config) for run in ablation.runs]
     machines = [r["machine"] for r in results.values() if "machine" in r]
     found = {"base": ablation.base}
     for title, field in CONDITIONS.items():

@@ -14,6 +14,7 @@ from textwrap import shorten
 from types import NoneType
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, FieldReference
 
 from train.user.errors import UserError
@@ -261,6 +262,11 @@ def _suggest(name: str, fields: set[str]) -> str:
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """Plain nested dictionaries."""
     return config.to_dict()
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """The values of a config by their dotted names."""
+    return flatten_dict(to_json(config), sep=".")
 
 
 def from_json(values: Mapping[str, Any]) -> ConfigDict:

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from train.evaluation.metrics import Scores, scores
+from train.evaluation.metrics import Scores
 from train.evaluation.pictures import panel, write_picture
+from train.evaluation.tally import Tally, tally
 from train.evaluation.validation import Validation
 from train.user.folders import not_written, writable_folder
 
@@ -19,38 +20,6 @@ WORST = 8
 """Images of which there are pictures."""
 NAMED = 40
 """Classes up to which a picture of the confusion matrix names each."""
-
-
-class Details:
-    """The scores of each image of a split, and their confusion matrices summed.
-
-    Attributes:
-        confusion: int64 (num_classes, num_classes), the rows are the true classes.
-        images: the scores by the index of the image.
-        scores: those of the split.
-    """
-
-    def __init__(self, validation: Validation, variables: dict[str, Any]):
-        """Evaluate; all processes together, each has all scores in the end."""
-        count = validation.split.dataset.num_classes
-        self.confusion = np.zeros((count, count), np.int64)
-        self.images: dict[int, Scores] = {}
-        cross_entropy = 0.0
-        for batch in validation.batches(variables):
-            rows = zip(batch.indices, batch.confusion, batch.cross_entropy, strict=True)
-            for index, confusion, loss in rows:
-                if index >= 0:
-                    self.confusion += confusion
-                    cross_entropy += float(loss)
-                    self.images[index] = scores(confusion, loss)
-        self.scores = scores(self.confusion, cross_entropy)
-
-    def worst_first(self) -> list[int]:
-        """The images by mean IoU, from the lowest; those of no class come last."""
-        merits = {index: found.mean_iou for index, found in self.images.items()}
-        return sorted(
-            merits, key=lambda index: (np.isnan(merits[index]), merits[index])
-        )
 
 
 def write_details(
@@ -74,7 +43,7 @@ def write_details(
         UserError: the folder, or a file in it, cannot be written.
     """
     folder = Path(writable_folder("output", output))
-    details = Details(validation, variables)
+    details = tally(validation, variables)
     if jax.process_index() == 0:
         names = validation.split.dataset.class_names
         write_tables(details, folder, image_names, names)
@@ -83,7 +52,7 @@ def write_details(
 
 
 def write_tables(
-    details: Details, folder: Path, image_names: Sequence[str], names: Sequence[str]
+    details: Tally, folder: Path, image_names: Sequence[str], names: Sequence[str]
 ) -> None:
     """Write `images.csv`, the worst first, `confusion.csv` and `confusion.png`.
 
@@ -113,7 +82,7 @@ def write_tables(
 
 
 def write_worst(
-    details: Details,
+    details: Tally,
     folder: Path,
     validation: Validation,
     variables: dict[str, Any],

@@ -1,6 +1,6 @@
 """Evaluation of whole images: predictions, and their scores over a set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from ema_jax import Preprocessing, Segmenter
+from ema_jax import EMAU, Preprocessing, Segmenter
 from ema_jax.canvas import CanvasBatch
 from ema_jax.inference import Inference
 from train.data.access import Batch, RandomAccess
@@ -23,8 +23,12 @@ def configured_inference(
     model: Segmenter,
     mesh: DeviceMesh,
     preprocessing: Preprocessing | None = None,
+    *,
+    watch: bool = False,
 ) -> Inference:
     """How the section `config.evaluation` has a network see an image.
+
+    With `watch` it says what EM attention did, where that `can_be_watched`.
 
     Raises:
         UserError: a window that the output stride does not fit.
@@ -37,9 +41,18 @@ def configured_inference(
             flip=evaluation.flip,
             window=evaluation.window,
             sharding=mesh.batch,
+            watch=watch and can_be_watched(evaluation, model),
         )
     except ValueError as error:
         raise UserError(f"config.evaluation.{error}") from error
+
+
+def can_be_watched(evaluation: ConfigDict, model: Segmenter) -> bool:
+    """Whether a network has EM attention, which sees each image whole, and once."""
+    unit = getattr(getattr(model, "head", None), "context", None)
+    windows = evaluation.window is not None or getattr(unit, "eval_window", None)
+    once = tuple(evaluation.scales) == (1,) and not evaluation.flip
+    return isinstance(unit, EMAU) and once and not windows
 
 
 class Counts(NamedTuple):
@@ -49,11 +62,13 @@ class Counts(NamedTuple):
         indices: of the images (B,), -1 where a row is empty.
         confusion: of each (B, num_classes, num_classes), int32.
         cross_entropy: of each (B,), summed over the pixels that count.
+        seen: what EM attention did in each (B,), by name, if that is watched.
     """
 
     indices: Sequence[int]
     confusion: np.ndarray
     cross_entropy: np.ndarray
+    seen: Mapping[str, np.ndarray]
 
 
 def placed_batches(
@@ -111,9 +126,13 @@ def evaluate(
     batches = placed_batches(inference, source, sizes, mesh, **batching)
     for batch, rows, inputs in batches:
         truth = to_devices({"label": rows["label"]}, mesh.images)["label"]
-        found, sums = inference.labels_and_cross_entropy(variables, *inputs, truth)
+        found, sums, seen = inference.labels_cross_entropy_and_seen(
+            variables, *inputs, truth
+        )
         confusion = np.asarray(counted(truth, found))
-        yield Counts(batch.indices, confusion, np.asarray(gather(sums)))
+        yield Counts(
+            batch.indices, confusion, np.asarray(gather(sums)), jax.device_get(seen)
+        )
 
 
 def predict_images(
@@ -122,21 +141,28 @@ def predict_images(
     source: RandomAccess,
     sizes: np.ndarray,
     mesh: DeviceMesh,
+    *,
+    everywhere: bool = False,
     **batching: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Index and prediction (h, w) of each image, at its own size.
 
-    Each process yields the images whose rows it fed. For the arguments see
-    `placed_batches`.
+    Each process yields the images whose rows it fed, or all with `everywhere`. For the
+    other arguments see `placed_batches`.
     """
+    gather = jax.jit(lambda labels: labels, out_shardings=mesh.everywhere)
+    everywhere = everywhere and jax.process_count() > 1
     batches = placed_batches(inference, source, sizes, mesh, **batching)
     for batch, rows, inputs in batches:
-        local = _local_rows(inference.labels(variables, *inputs))
-        first = jax.process_index() * len(rows["mask"])
-        for row, index in enumerate(batch.indices[first : first + len(local)]):
+        labels = inference.labels(variables, *inputs)
+        if everywhere:
+            first, found = 0, np.asarray(gather(labels))
+        else:
+            first, found = jax.process_index() * len(rows["mask"]), _local_rows(labels)
+        for row, index in enumerate(batch.indices[first : first + len(found)]):
             if index >= 0:
                 height, width = sizes[index]
-                yield index, local[row, :height, :width]
+                yield index, found[row, :height, :width]
 
 
 def _local_rows(array: Array) -> np.ndarray:

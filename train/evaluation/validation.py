@@ -1,8 +1,8 @@
 """A validation split under one network: its scores, and a few pictures."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -18,7 +18,22 @@ from train.evaluation.evaluate import (
     predict_images,
 )
 from train.evaluation.metrics import Scores, scores
-from train.evaluation.pictures import colorize, panel
+from train.evaluation.pictures import colorize
+
+
+class Seen(NamedTuple):
+    """An image (h, w, C), the index masks (h, w) of truth and prediction, its name."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    name: str
+
+    @classmethod
+    def of(cls, example: Mapping[str, Any], prediction: np.ndarray) -> "Seen":
+        """Of an example of a source; one that could not be read has no name."""
+        name = example.get("name", "")
+        return cls(example["image"], example["label"], prediction, name)
 
 
 class Validation:
@@ -31,14 +46,20 @@ class Validation:
         mesh: DeviceMesh,
         evaluation: ConfigDict,
         preprocessing: Preprocessing | None = None,
+        *,
+        watch: bool = False,
     ):
         """Say what is evaluated how; see `check_evaluation` for what must divide what.
+
+        With `watch` the batches say what EM attention did, where it can be seen.
 
         Raises:
             UserError: a window that the output stride does not fit.
         """
         self.split, self.num_pictures = split, evaluation.num_pictures
-        self._inference = configured_inference(evaluation, model, mesh, preprocessing)
+        self._inference = configured_inference(
+            evaluation, model, mesh, preprocessing, watch=watch
+        )
         self._options = {
             "mesh": mesh,
             "batch_size": evaluation.batch_size,
@@ -68,11 +89,6 @@ class Validation:
             **self._options,
         )
 
-    def panel(self, variables: dict[str, Any]) -> np.ndarray | None:
-        """Image, truth and prediction of the first images, one image a line."""
-        lines = self.pictures(variables, range(self.num_pictures))
-        return panel([lines[index] for index in sorted(lines)]) if lines else None
-
     def pictures(
         self, variables: dict[str, Any], indices: Sequence[int]
     ) -> dict[int, list[np.ndarray]]:
@@ -80,21 +96,36 @@ class Validation:
 
         Each process has the images whose rows it fed.
         """
-        source, palette = self.split.source, self.split.dataset.palette
-        chosen = [index for index in indices if index < len(source)]
-        lines = {}
-        for place, labels in predict_images(
+        found = self.seen(variables, indices, everywhere=False)
+        return {index: self.colored(seen) for index, seen in found.items()}
+
+    def colored(self, seen: Seen) -> list[np.ndarray]:
+        """An image, its truth and the prediction, as pictures."""
+        palette = self.split.dataset.palette
+        masks = (colorize(mask, palette) for mask in (seen.truth, seen.prediction))
+        return [seen.image, *masks]
+
+    def seen(
+        self, variables: dict[str, Any], indices: Sequence[int], *, everywhere: bool
+    ) -> dict[int, Seen]:
+        """Those images of which there are any, with what is predicted of them.
+
+        Each process has the images whose rows it fed; or all, with `everywhere`.
+        """
+        source = self.split.source
+        chosen = [index for index in dict.fromkeys(indices) if index < len(source)]
+        found = predict_images(
             self._inference,
             variables,
             Selection(source, chosen),
             self.split.sizes[chosen],
+            everywhere=everywhere,
             **self._options,
-        ):
-            example = source[chosen[place]]
-            truth = colorize(example["label"], palette)
-            found = colorize(labels, palette)
-            lines[chosen[place]] = [example["image"], truth, found]
-        return lines
+        )
+        return {
+            chosen[place]: Seen.of(source[chosen[place]], labels)
+            for place, labels in found
+        }
 
 
 @dataclass(frozen=True)

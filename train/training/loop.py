@@ -2,10 +2,10 @@
 
 import contextlib
 import logging
-import time
 from functools import partial
 
 import jax
+import numpy as np
 from etils import epath
 from jax.stages import Compiled
 from ml_collections import ConfigDict
@@ -31,8 +31,11 @@ from train.evaluation.choice import FRESH, make_merit
 from train.evaluation.metrics import Scores, table
 from train.evaluation.validation import Validation
 from train.inspection.look import check
+from train.report.facts import describe
+from train.report.page import NAME
 from train.training.batches import load_batches
 from train.training.divergence import Divergence
+from train.training.evaluations import Evaluations
 from train.training.length import training_length
 from train.training.report import Report
 from train.update.class_weights import class_weights
@@ -50,8 +53,8 @@ log = logging.getLogger("ema_jax")
 def train(config: ConfigDict, workdir: str) -> TrainState:
     """Train to the end or to `config.early_stop`, or go on with `workdir`.
 
-    Leaves there `checkpoints/`, `tensorboard/` and `pictures/`, and logs the table
-    of scores.
+    Leaves there `checkpoints/`, `tensorboard/`, `pictures/`, `metrics.jsonl` and
+    `report.html`, and logs the table of scores.
 
     Returns:
         The final state.
@@ -105,7 +108,9 @@ class Training:
         check_jitter(config.data.color_jitter, self.dataset.channels)
         self.canvas = crop_canvas(config, model, mesh)
         self.augment = load_augment(config.data.augment, self.dataset.num_classes)
-        self.validation = Validation(val_split, model, mesh, config.evaluation)
+        self.validation = Validation(
+            val_split, model, mesh, config.evaluation, watch=True
+        )
         self.checkpoints = Checkpoints(
             workdir,
             keep_last=config.checkpoint.keep_last,
@@ -129,6 +134,9 @@ class Training:
             workdir, int(self.state.step), num_steps, config.batch_size
         )
         stack.callback(self.report.close)
+        counts = len(train_source), len(val_split.source)
+        about = describe(config, workdir, self.dataset, self.state, num_steps, counts)
+        self.evaluations = Evaluations(self.validation, model, self.report, about)
         self.first_step = int(self.state.step)
         self.patience = FRESH
         if self.first_step:
@@ -161,21 +169,25 @@ class Training:
             batch = to_devices(next(batches), self.sharding)
             if step == self.first_step + 1:
                 self.train_step = self.compile(state, batch)
+            last = step == num_steps
+            evaluates = last or step % evaluate_every == 0
+            before = None
+            if evaluates:
+                before = self.evaluations.initial_bases(state.variables)
             state, metrics = self.train_step(state, batch)
             self.report.step(metrics)
             if previous is not None:  # checked while the next step already runs
                 self.divergence.check(step - 1, previous)
             previous = metrics
-            last = step == num_steps
-            evaluates = last or step % evaluate_every == 0
             saves = evaluates or step % config.checkpoint.every == 0
             if saves or step % config.log_every == 0:
                 self.divergence.check(step, metrics)
                 previous = None
                 self.report.interval(step, float(self.schedule(step - 1)))
             if saves:
-                result = self.evaluate(step, state) if evaluates else None
+                result = self.evaluate(step, state, before) if evaluates else None
                 self.keep(state, result)
+        self.evaluations.show(ended=True)
         return state, result
 
     def compile(self, state: TrainState, batch: dict[str, jax.Array]) -> Compiled:
@@ -203,27 +215,14 @@ class Training:
             "the same command goes on"
         )
 
-    def scores(self, state: TrainState) -> Scores:
-        """Scores of the validation split, unless SIGTERM comes first."""
-        return self.validation.scores(
-            state.variables, lambda: self.stop_if_preempted(state)
+    def evaluate(
+        self, step: int, state: TrainState, before: np.ndarray | None
+    ) -> Scores:
+        """Scores of the validation split, reported, unless SIGTERM comes first."""
+        result = self.evaluations.evaluate(
+            step, state.variables, before, lambda: self.stop_if_preempted(state)
         )
-
-    def evaluate(self, step: int, state: TrainState) -> Scores:
-        """Scores of the validation split, reported, with pictures."""
-        start = time.monotonic()
-        result = self.scores(state)
-        panel = self.validation.panel(state.variables)
-        figures = {
-            "loss": result.loss,
-            "mean_iou": result.mean_iou,
-            "pixel_accuracy": result.pixel_accuracy,
-            "class_accuracy": result.class_accuracy,
-            "frequency_weighted_iou": result.frequency_weighted_iou,
-        }
-        self.report.evaluated(step, figures, panel)
         self.patience = self.patience.after(self.merit(result))
-        self.report.pause(time.monotonic() - start)
         return result
 
     def keep(self, state: TrainState, result: Scores | None) -> None:
@@ -242,7 +241,10 @@ class Training:
 
     def summary(self, state: TrainState, result: Scores | None) -> str:
         """The table of scores of the final state, and where everything is."""
-        result = result or self.scores(state)
+        if result is None:  # nothing was left to do
+            result = self.evaluations.again(
+                int(state.step), state.variables, lambda: self.stop_if_preempted(state)
+            )
         folder = epath.Path(self.workdir)
         early = (
             f"stopped early: {self.patience.without_gain} evaluations without gain, "
@@ -256,5 +258,6 @@ class Training:
                 f"checkpoints  {folder / 'checkpoints'}",
                 f"TensorBoard  {folder / 'tensorboard'}",
                 f"pictures     {folder / 'pictures'}",
+                f"report       {folder / NAME}",
             ]
         )

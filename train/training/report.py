@@ -1,8 +1,10 @@
-"""What a person sees of a training: a progress bar, the log, TensorBoard."""
+"""What a person sees of a training: a progress bar, the log, TensorBoard, a page."""
 
 import logging
+import math
 import shutil
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -12,8 +14,11 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from train.evaluation.metrics import scores
+from train.report import page
+from train.report.history import History
 from train.update.step import StepMetrics
 from train.user.errors import UserError
+from train.user.files import write_whole
 
 PANEL = "val/image_truth_prediction"
 ROOM = 2**20
@@ -25,8 +30,9 @@ log = logging.getLogger("ema_jax")
 class Report:
     """Training figures of the first process; the others are silent.
 
-    A progress bar on a terminal, a line for each interval elsewhere, and TensorBoard
-    scalars and pictures below `workdir/tensorboard`.
+    A progress bar on a terminal, a line for each interval elsewhere; TensorBoard
+    scalars and pictures below `workdir/tensorboard`, the scalars in
+    `workdir/metrics.jsonl` too; and `workdir/report.html`.
     """
 
     def __init__(self, workdir: str, first_step: int, num_steps: int, batch_size: int):
@@ -48,6 +54,7 @@ class Report:
             if silent
             else SummaryWriter(str(self._folder / "tensorboard"), purge_step=first_step)
         )
+        self._history = None if silent else History(workdir, first_step)
         self._pending: list[StepMetrics] = []
         self._since = time.monotonic()
 
@@ -84,24 +91,43 @@ class Report:
         )
 
     def evaluated(
-        self, step: int, figures: dict[str, float], panel: np.ndarray | None
+        self,
+        step: int,
+        figures: Mapping[str, float],
+        picture: np.ndarray | None,
+        **groups: Mapping[str, float],
     ) -> None:
         """Report the figures of an evaluation, with a panel of pictures.
 
-        The panel goes to TensorBoard and to `workdir/pictures/STEP.png`.
+        The panel goes to TensorBoard and to `workdir/pictures/STEP.png`; `groups` are
+        more figures, by name.
         """
         self.mean_iou = figures["mean_iou"]
-        self.scalars("val", step, figures)
-        if self._writer is not None and panel is not None:
-            self._writer.add_image(PANEL, panel, step, dataformats="HWC")
+        self.scalars(step, val=figures, **groups)
+        if self._writer is not None and picture is not None:
+            self._writer.add_image(PANEL, picture, step, dataformats="HWC")
             self.flush()
             pictures = self._folder / "pictures"
             pictures.mkdir(parents=True, exist_ok=True)
             with (pictures / f"{step:06d}.png").open("wb") as file:
-                Image.fromarray(panel).save(file, "PNG")
+                Image.fromarray(picture).save(file, "PNG")
         self.line(
             f"step {step}: val mIoU {self.mean_iou:.4f}, loss {figures['loss']:.4f}"
         )
+
+    def page(
+        self, about: page.About, evaluated: page.Evaluated, *, ended: bool
+    ) -> None:
+        """Write `report.html`; where that fails, the training goes on without."""
+        if self._history is None:
+            return
+        text = page.render(about, self._history.rows, evaluated, ended=ended)
+        path = self._folder / page.NAME
+        try:
+            write_whole(path, text)
+        except OSError as error:
+            reason = error.strerror or error
+            self.line(f"note: {path} cannot be written ({reason}); make room for it")
 
     def line(self, text: str) -> None:
         """A line of the log, that leaves the bar whole."""
@@ -110,12 +136,20 @@ class Report:
         elif self._log_lines:
             log.info(text)
 
-    def scalars(self, group: str, step: int, figures: dict[str, float]) -> None:
-        """Write scalars to TensorBoard."""
-        if self._writer is not None:
-            self._check_room()
-            for name, value in figures.items():
-                self._writer.add_scalar(f"{group}/{name}", value, step)
+    def scalars(self, step: int, **groups: Mapping[str, float]) -> None:
+        """Write the scalars `GROUP/NAME` of a step, those that are defined."""
+        figures = {
+            f"{group}/{name}": value
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
+        if self._writer is None or self._history is None:
+            return
+        self._check_room()
+        self._history.add(step, figures)
+        for name, value in figures.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Have what was reported on disk, as a killed process would lose it."""
@@ -144,7 +178,7 @@ class Report:
             self._writer.close()
 
     def _show(self, step: int, figures: dict[str, float]) -> None:
-        self.scalars("train", step, figures)
+        self.scalars(step, train=figures)
         shown = {
             "loss": f"{figures['loss']:.4f}",
             "mIoU": f"{figures['mean_iou']:.3f}",

@@ -7,12 +7,12 @@ from functools import cache
 
 import jax
 import optax
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.classes import Classes
 from ema_jax.weights import fit_variables
+from train.configuration.config import flat
 from train.devices.mesh import DeviceMesh
 from train.model.build import ONLY_AT_START, build_model
 from train.model.pretrained import given_weights, misfit
@@ -147,7 +147,7 @@ def check_fits(
 
 def check_same(workdir: str, saved: ConfigDict, config: ConfigDict) -> None:
     """Raise a UserError that names the first field in which a resumed run differs."""
-    old, new = (flatten_dict(c.to_dict(), sep=".") for c in (saved, config))
+    old, new = flat(saved), flat(config)
     one_network = cache(lambda: _network(saved) == _network(config))
     for name in sorted(old.keys() | new.keys()):
         if name.removeprefix("model.") in ONLY_AT_START:

@@ -18,12 +18,12 @@ from train.ablation.folder import (
     fingerprint,
     read_json,
     read_specification,
-    write,
     write_json,
 )
 from train.configuration.config import load_config
 from train.data import open_dataset
 from train.user.errors import UserError
+from train.user.files import write_whole
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -43,7 +43,7 @@ def test_what_cannot_be_read_is_not_there(tmp_path, text):
 
 def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    write(path, "whole")
+    write_whole(path, "whole")
 
     def full(file):
         assert path.read_text() == "whole"
@@ -51,7 +51,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="full"):
-        write(path, "ha")
+        write_whole(path, "ha")
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
 

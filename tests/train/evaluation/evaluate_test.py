@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from ema_jax.canvas import canvas_shape
 from ema_jax.inference import Inference
 from ema_jax.preprocessing import IMAGENET
+from ema_jax.responsibilities import responsibility_maps
 from ema_jax.segmenter import init_variables
 from tests.golden import seeded
 from tests.micro import NANO
@@ -75,13 +76,13 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
     mesh = make_mesh(jax.devices()[:num_devices])
     steps, batching = [], {"batch_size": 4, "canvas_multiple": MULTIPLE}
     inference = Inference(model, sharding=mesh.batch)
-    labels = inference.labels_and_cross_entropy
+    labels = inference.labels_cross_entropy_and_seen
 
     def counting(variables, images, mask, truth):
         steps.append(images.shape)
         return labels(variables, images, mask, truth)
 
-    inference.labels_and_cross_entropy = counting
+    inference.labels_cross_entropy_and_seen = counting
 
     sizes = np.array(SIZES)
     counted = {}
@@ -109,3 +110,44 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
     assert sorted(found) == list(range(len(SIZES)))
     for index, prediction in found.items():
         np.testing.assert_array_equal(prediction, alone[index].argmax(-1))
+
+
+def test_what_em_did_is_seen(network, examples):
+    """Of images of several sizes on a canvas, against the softmax of each alone."""
+    model, weights = network
+    chosen = [index for index, size in enumerate(SIZES) if max(size) <= 33]
+    mesh = make_mesh(jax.devices()[:2])
+    inference = Inference(model, sharding=mesh.batch, watch=True)
+    found = {}
+    for counts in evaluate(
+        inference,
+        weights,
+        [examples[index] for index in chosen],
+        np.array(SIZES)[chosen],
+        mesh,
+        num_classes=NUM_CLASSES,
+        batch_size=6,
+        canvas_multiple=MULTIPLE,
+    ):
+        rows = zip(counts.seen["entropy"], counts.seen["dead_bases"], strict=True)
+        found |= dict(zip(counts.indices, rows, strict=True))
+    assert sorted(found) == [-1, *range(len(chosen))]
+    for place, index in enumerate(chosen):
+        height, width = SIZES[index]
+        shape = -(-(height - 1) // 8) * 8 + 1, -(-(width - 1) // 8) * 8 + 1
+        images, mask = np.zeros((1, *shape, 3)), np.ones((1, *shape), bool)
+        pixels = examples[index]["image"]
+        images[0, :height, :width] = (pixels / 255 - MEAN) / STD
+        z = np.asarray(responsibility_maps(model, weights, images, mask)[-1], float)
+        z = z.reshape(-1, z.shape[-1])
+        entropy = -(z * np.log(z)).sum(1).mean()
+        dead = z.shape[1] - len(set(z.argmax(1)))
+        np.testing.assert_allclose(found[place], (entropy, dead), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"flip": True}, {"scales": (0.5, 1.0)}, {"window": (33, 33)}]
+)
+def test_what_sees_an_image_twice_is_not_watched(network, options):
+    with pytest.raises(ValueError, match=r"^watch=True with "):
+        Inference(network[0], watch=True, **options)

@@ -205,4 +205,4 @@ def test_a_full_disk_is_named(shown, monkeypatch):
     usage = type("Usage", (), {"free": 4096})
     monkeypatch.setattr(report.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="has 4096 bytes left; make room"):
-        shown.scalars("train", 1, {"loss": 1.0})
+        shown.scalars(1, train={"loss": 1.0})
