@@ -61,6 +61,7 @@ def demo(
         app = make_app(page, LOCAL if is_local(host) else ("*",))
         config = uvicorn.Config(
             app,
+            log_config=None,  # it would close the handlers of others
             log_level="error",
             server_header=False,
             timeout_graceful_shutdown=GRACE,

@@ -37,7 +37,8 @@ def served(network):
     """The address of the page, which has one example."""
     page = Demo(Viewer(network), "nano", [Photo("noise", noise(9), SIZE)], max_side=64)
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(make_app(page), log_level="error"))
+    config = uvicorn.Config(make_app(page), log_config=None, log_level="error")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield address(listening)

@@ -183,6 +183,19 @@ def test_numbers_out_of_their_range(client, asked, said):
     assert error(client.get(f"{here}/{asked}"), 400) == said
 
 
+def test_a_network_without_em_attention():
+    heart = Heart()
+    heart.model.head.context = None
+    page = Demo(Viewer(lambda iterations: heart), "fcn", [], max_side=64)
+    with TestClient(make_app(page)) as client:
+        offered = client.get("/network").json()
+        assert (offered["iterations"], offered["bases"]) == (0, 0)
+        here = send(client, png(told((16, 24))))
+        assert picture(client, f"{here}/mask.png").shape == (16, 24)
+        no_bases = client.get(f"{here}/bases")
+        assert error(no_bases, 404) == "the network has no EM attention"
+
+
 def test_an_image_that_made_way(client):
     client.page.gallery._room = 2
     image = png(told((16, 24)))

@@ -50,7 +50,7 @@ export function legendRow(entry) {
     swatch,
     make("span", { className: "class" }, entry.name),
     make("span", { className: "share" }, percent(entry.share)),
-    make("span", { className: "sure" }, `confidence ${percent(entry.confidence)}`),
+    make("span", { className: "sure" }, percent(entry.confidence)),
     make("span", { className: "bar" }, fill),
   );
 }
