@@ -27,6 +27,6 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())  # or a power cut leaves the name without bytes
-        partial.replace(file)
+        os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
