@@ -1,6 +1,7 @@
 # make train   installs, and trains the embedded data set
 # make test    installs, and runs the tests
 # make test-oldest   the same with the oldest versions that we support, where they matter
+# make notebooks   installs, and runs the notebooks of colab/
 # make faults  installs, and kills small trainings at random moments; takes long
 # make aot     compiles the trainings of VOC for 16 TPU chips, with no TPU; takes long,
 #              and needs the extra: .venv/bin/pip install "jax[tpu]"
@@ -16,7 +17,7 @@ REQUIREMENTS ?= requirements.txt
 WORKDIR ?= runs/shapes
 TOPOLOGY ?= v5e:4x4
 
-.PHONY: train test test-oldest faults aot bench check format lock clean
+.PHONY: train test test-oldest notebooks faults aot bench check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
@@ -28,6 +29,9 @@ test: $(VENV)/installed
 test-oldest:
 	$(MAKE) VENV=.venv-oldest REQUIREMENTS=tests/oldest.txt .venv-oldest/installed
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile tests/ema_jax ema_jax tests/main
+
+notebooks: $(VENV)/installed
+	$(BIN)/python tests/colab/execute.py
 
 faults: $(VENV)/installed
 	$(BIN)/python tests/faults/kill.py
@@ -51,6 +55,7 @@ check: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/python colab/pair.py
 
 $(VENV)/installed: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)

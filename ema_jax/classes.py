@@ -63,3 +63,59 @@ def voc_palette(num_classes: int) -> NDArray[np.uint8]:
         bits = (classes >> (3 * level + np.arange(3))) & 1
         colours |= bits << (7 - level)
     return colours.astype(np.uint8)
+
+
+VOC = Classes(
+    (
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    voc_palette(21),
+)
+"""Those of PASCAL VOC, which the released EMANet tells apart."""
+
+_STREETS = {
+    "road": 0x804080,
+    "sidewalk": 0xF423E8,
+    "building": 0x464646,
+    "wall": 0x66669C,
+    "fence": 0xBE9999,
+    "pole": 0x999999,
+    "traffic light": 0xFAAA1E,
+    "traffic sign": 0xDCDC00,
+    "vegetation": 0x6B8E23,
+    "terrain": 0x98FB98,
+    "sky": 0x4682B4,
+    "person": 0xDC143C,
+    "rider": 0xFF0000,
+    "car": 0x00008E,
+    "truck": 0x000046,
+    "bus": 0x003C64,
+    "train": 0x005064,
+    "motorcycle": 0x0000E6,
+    "bicycle": 0x770B20,
+}
+CITYSCAPES = Classes(
+    tuple(_STREETS),
+    np.array([list(c.to_bytes(3)) for c in _STREETS.values()], np.uint8),
+)
+"""Those of Cityscapes, which OpenMMLab's EMANet tells apart."""

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
+from ema_jax.classes import CITYSCAPES
 from train.data.access import IGNORE_LABEL
 from train.data.archives import Archive
 from train.data.builder import Contents, Pair
@@ -20,32 +19,11 @@ ARCHIVES = tuple(
     for folder in ("leftImg8bit", "gtFine")
 )
 SIZES = {"train": 2975, "val": 500}
-CLASSES = {
-    # number in *_labelIds.png: name, colour
-    7: ("road", 0x804080),
-    8: ("sidewalk", 0xF423E8),
-    11: ("building", 0x464646),
-    12: ("wall", 0x66669C),
-    13: ("fence", 0xBE9999),
-    17: ("pole", 0x999999),
-    19: ("traffic light", 0xFAAA1E),
-    20: ("traffic sign", 0xDCDC00),
-    21: ("vegetation", 0x6B8E23),
-    22: ("terrain", 0x98FB98),
-    23: ("sky", 0x4682B4),
-    24: ("person", 0xDC143C),
-    25: ("rider", 0xFF0000),
-    26: ("car", 0x00008E),
-    27: ("truck", 0x000046),
-    28: ("bus", 0x003C64),
-    31: ("train", 0x005064),
-    32: ("motorcycle", 0x0000E6),
-    33: ("bicycle", 0x770B20),
-}
-CLASS_NAMES = tuple(name for name, _ in CLASSES.values())
-_PALETTE = np.array([list(c.to_bytes(3)) for _, c in CLASSES.values()], np.uint8)
+CLASSES = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""The numbers of `CITYSCAPES` in *_labelIds.png."""
+CLASS_NAMES = CITYSCAPES.names
 _OTHERS = tuple(n for n in range(34) if n not in CLASSES)
-_IDS = Relabel(consecutive(tuple(CLASSES), ignored=(*_OTHERS, IGNORE_LABEL)))
+_IDS = Relabel(consecutive(CLASSES, ignored=(*_OTHERS, IGNORE_LABEL)))
 _TRAIN_IDS = Relabel(consecutive(tuple(range(len(CLASSES))), ignored=(IGNORE_LABEL,)))
 _IMAGE, _MASKS = "_leftImg8bit", ("_gtFine_labelIds.png", "_gtFine_labelTrainIds.png")
 
@@ -69,7 +47,7 @@ def open_cityscapes(root: str | None, sizes: Mapping[str, int] = SIZES) -> Conte
             raise not_found(home, archive.folder, [archive])
     splits = {split: list(_pairs(home, split)) for split in SIZES}
     check_sizes(home, splits, sizes)
-    return paired_contents(home, splits, CLASS_NAMES, _PALETTE, read_label)
+    return paired_contents(home, splits, CLASS_NAMES, CITYSCAPES.palette, read_label)
 
 
 def read_label(path: Path) -> Mask:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ema_jax.classes import voc_palette
+from ema_jax.classes import VOC
 from train.data.archives import Archive
 from train.data.builder import Contents
 from train.data.listing import Finder, resolve_root
@@ -18,29 +18,7 @@ ARCHIVES = (
         checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",
     ),
 )
-CLASS_NAMES = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
+CLASS_NAMES = VOC.names
 SPLITS = ("train", "val", "trainval")
 LISTS = Path("ImageSets", "Segmentation")
 
@@ -65,7 +43,7 @@ def open_voc2012(root: str | None) -> Contents:
             f"{home / LISTS}: holds no train.txt, val.txt or trainval.txt; "
             "unpack the whole VOC 2012 archive"
         )
-    return paired_contents(home, splits, CLASS_NAMES, voc_palette(len(CLASS_NAMES)))
+    return paired_contents(home, splits, CLASS_NAMES, VOC.palette)
 
 
 def find_home(root: Path) -> Path:
