@@ -16,6 +16,7 @@ from train.commands import (
     run_data,
     run_demo,
     run_evaluate,
+    run_export,
     run_predict,
     run_profile,
     run_train,
@@ -115,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--half", action="store_true", help="in float16: half as large"
     )
+    add_export_options(
+        add("export", "write a network as one file that is used without this library")
+    )
     add("weights", "list the weights that are known by name, and which are here")
     return root
 
@@ -166,6 +170,23 @@ def add_page_options(command: argparse.ArgumentParser) -> None:
         "--max_side",
         default="1024",
         help="images are shrunk to this longer side (default 1024)",
+    )
+
+
+def add_export_options(command: argparse.ArgumentParser) -> None:
+    """Which network, in which file, and what it takes and gives."""
+    add_path(command, "source", help="a workdir, or a file of weights")
+    add_path(command, "file", metavar="OUT", help="to write; it must not exist")
+    command.add_argument("--format", required=True, help="stablehlo, onnx or tflite")
+    command.add_argument(
+        "--size", required=True, help="HEIGHTxWIDTH of the images, such as 513x513"
+    )
+    command.add_argument(
+        "--output", default="masks", help="masks with confidence (default), or logits"
+    )
+    command.add_argument("--config", help="that the weights fit, if they do not say it")
+    command.add_argument(
+        "--checkpoint", default="best", help="best (default), last or a step"
     )
 
 
@@ -229,11 +250,13 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         return run_data(options.config, overrides, options.output)
     if options.command == "aot":
         return run_aot(options, overrides)
-    if options.command in ("convert", "profile", "weights") and overrides:
+    if options.command in ("convert", "export", "profile", "weights") and overrides:
         command = options.command
         raise UserError(f"{overrides[0]} is no option of {command}; see --help")
     if options.command == "weights":
         return run_weights()
+    if options.command == "export":
+        return run_export(options)
     if options.command == "profile":
         return run_profile(options)
     if options.command == "convert":

@@ -112,16 +112,20 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
         return Choice("shifted", "shifted", "shifted")
     if kernel.shape[0] == 1:
         return Choice("shifted", "shifted", "shifted")
-    if x.size // x.shape[-1] // window.stride**2 * kernel.size < MUCH:
+    batch, height, width, channels = x.shape
+    if not isinstance(batch, int):  # exported for any, one at the least
+        batch = 1
+    pixels = batch * height * width
+    if pixels // window.stride**2 * kernel.size < MUCH:
         return XLA
-    if kernel.size > x.size:
+    if kernel.size > pixels * channels:
         return Choice("shifted", "shifted", "shifted")
     return Choice("xla", "xla", "shifted")
 
 
 def _can_be_shifted(x: Array, kernel: Array, window: Window) -> bool:
-    """Shapes that are known; a dense kernel, or one with an output for each channel."""
-    if x.ndim != 4 or not all(isinstance(side, int) for side in x.shape):
+    """Images of a known size; a dense kernel, or one with an output a channel."""
+    if x.ndim != 4 or not all(isinstance(side, int) for side in x.shape[1:]):
         return False
     return window.groups == 1 or window.groups == x.shape[-1] == kernel.shape[-1]
 

@@ -29,17 +29,17 @@ def max_pool(x: Array) -> Array:
         Array([[ 5.,  7.],
                [13., 15.]], dtype=float32)
     """
-    if not all(isinstance(side, int) for side in x.shape):  # exported for any size
-        return _plain(x)
-    return lax.platform_dependent(x, cpu=_pool, default=_plain)
+    if not all(isinstance(side, int) for side in x.shape[1:]):  # for any size
+        return by_windows(x)
+    return lax.platform_dependent(x, cpu=by_shifts, default=by_windows)
 
 
-def _plain(x: Array) -> Array:
+def by_windows(x: Array) -> Array:
     return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
 
 @jax.custom_vjp
-def _pool(x: Array) -> Array:
+def by_shifts(x: Array) -> Array:
     return reduce(jnp.maximum, _windows(x))
 
 
@@ -52,7 +52,7 @@ def _windows(x: Array) -> Iterator[Array]:
 
 
 def _forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
-    y = _pool(x)
+    y = by_shifts(x)
     return y, (x, y)
 
 
@@ -80,4 +80,4 @@ def _interleave(before: Array, at: Array, after: Array, *, axis: int) -> Array:
     return jnp.stack([at, between], axis + 1).reshape(shape)
 
 
-_pool.defvjp(_forward, _backward)
+by_shifts.defvjp(_forward, _backward)

@@ -15,7 +15,7 @@ LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 ROOMS = (
     *("user", "configuration", "devices", "data", "model", "evaluation"),
     *("inspection", "update", "workdir", "report", "training"),
-    *("profile", "aot", "ablation", "demo", "commands"),
+    *("profile", "aot", "ablation", "export", "demo", "commands"),
 )
 """Of `train`; each imports only from those before it, or from its own files."""
 

@@ -3,10 +3,12 @@
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from etils import epath
 
+from ema_jax.weights import Description
 from train.configuration.config import load_config
 from train.configuration.limits import check_limits
 from train.data import data_options, open_dataset
@@ -121,6 +123,30 @@ def run_convert(
     if backbone:
         variables, description = backbone_of(variables), None
     print(save_weights(variables, output, description, half=half))
+
+
+def run_export(options: Namespace) -> None:
+    """Write a network as one file that is used without this library."""
+    from train.export.command import export_network
+
+    def load() -> tuple[Description, dict[str, Any]]:
+        if epath.Path(options.source).is_dir():
+            mesh = make_mesh()
+            trained = load_trained(options.source, options.checkpoint, mesh=mesh)
+        else:
+            config = options.config and load_config(options.config)
+            trained = load_weights(options.source, config, (), DEFAULT)
+        return trained.description, trained.variables
+
+    print(
+        export_network(
+            load,
+            options.file,
+            format=options.format,
+            size=options.size,
+            output=options.output,
+        )
+    )
 
 
 def run_weights() -> None:

@@ -1,0 +1,1 @@
+"""A trained network → one file that is used without this library."""
