@@ -35,7 +35,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from tqdm import tqdm
 
-from ema_jax import MODELS, Predictor, em_attention
+from ema_jax import MODELS, EMANet, Predictor, em_attention
 from ema_jax.backbones import EfficientNetLite
 from ema_jax.classes import CITYSCAPES, VOC
 from ema_jax.segmenter import init_variables
@@ -122,24 +122,30 @@ plt.show()
 #
 #     !wget https://download.openmmlab.com/mmsegmentation/v0.5/emanet/emanet_r50-d8_769x769_80k_cityscapes/emanet_r50-d8_769x769_80k_cityscapes_20200901_100301-16f8de52.pth
 #
-# with `MODEL = "emanet_r50_mmseg"`, and a street as `PHOTO`.
+# with `MODEL = "emanet_r50_mmseg"`, as these differ in what no shape tells, and a street as
+# `PHOTO`. The authors' network is known by the shapes alone.
 #
 # As long as the file that is named does not exist, a small network with random weights
 # under the released names stands for it. Then all below runs, and its masks mean nothing.
 
 # %%
 WEIGHTS = "emanet.pth"  # @param {type:"string"}
-MODEL = "emanet_r101"  # @param {type:"string"}
+MODEL = ""  # @param {type:"string"}
 
-weights, model = Path(WEIGHTS), MODEL
+weights = Path(WEIGHTS)
 if not weights.exists():
-    weights, model = Path("stand-in.safetensors"), "emanet_tiny"
-    random = jax.jit(lambda: init_variables(MODELS[model](num_classes=21), seed=0))()
-    save_model(weights, random, None)
     print(f"there is no {WEIGHTS}: random weights stand for it, masks mean nothing")
-classes = CITYSCAPES if model.endswith("mmseg") else VOC
-predictor = Predictor.load(weights, model, classes)
-print(f"{weights}: {model_options(predictor.variables)}")
+    weights = Path("stand-in.safetensors")
+    small = MODELS["emanet_tiny"](num_classes=21)
+    save_model(weights, jax.jit(lambda: init_variables(small, seed=0))(), None)
+variables = load_torch(weights)
+options = model_options(variables)
+network = EMANet(**options)
+if MODEL:
+    network = MODELS[MODEL](num_classes=options["num_classes"])
+classes = CITYSCAPES if options["num_classes"] == len(CITYSCAPES) else VOC
+predictor = Predictor(network, variables, classes)
+print(f"{weights}: {options}")
 
 # %% [markdown]
 # ## Masks
@@ -150,8 +156,8 @@ print(f"{weights}: {model_options(predictor.variables)}")
 # %%
 ways = {
     "as it is": predictor,
-    "three scales and mirror images": Predictor.load(
-        weights, model, classes, scales=(0.75, 1.0, 1.25), flip=True
+    "three scales and mirror images": Predictor(
+        network, variables, classes, scales=(0.75, 1.0, 1.25), flip=True
     ),
 }
 predictions = {name: way(photo) for name, way in tqdm(ways.items())}
@@ -204,7 +210,7 @@ plt.show()
 # %%
 first = predictions["as it is"].mask
 for num_iters in tqdm((1, 2, 5, 10)):
-    other = Predictor.load(weights, model, classes, num_iters=num_iters)
+    other = Predictor(network, variables, classes, num_iters=num_iters)
     changed = np.mean(other(photo).mask != first)
     tqdm.write(f"{num_iters:2} iterations: {changed:.1%} of the pixels")
 

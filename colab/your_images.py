@@ -28,6 +28,7 @@
 # %pip install --quiet --constraint installed.txt ".[train]"
 
 # %%
+import csv
 import sys
 from pathlib import Path
 
@@ -83,7 +84,7 @@ if not root.exists():
 # What was understood of them, and what is suspicious:
 
 # %%
-# !{python} main.py data --config configs/folder.py --config.data.root={DATA} --output look
+# !{python} main.py data --config configs/folder.py --config.data.root="{DATA}" --output look
 
 # %%
 plt.figure(figsize=(12, 5), layout="constrained")
@@ -99,7 +100,7 @@ plt.show()
 # Stopped, the same command goes on from the last checkpoint.
 
 # %%
-# !{python} main.py train --config configs/folder.py --workdir runs/mine --config.data.root={DATA} \
+# !{python} main.py train --config configs/folder.py --workdir runs/mine --config.data.root="{DATA}" \
 #     --config.num_epochs=none --config.num_steps=60 --config.data.crop_size="(129, 129)"
 
 # %% [markdown]
@@ -109,7 +110,9 @@ plt.show()
 
 # %%
 # !{python} main.py evaluate --workdir runs/mine --output scores
-# !column -s, -t scores/images.csv | cut -c 1-100
+with open("scores/images.csv") as file:
+    for name, mean_iou, pixel_accuracy, *_ in csv.reader(file):
+        print(f"{name:20} {mean_iou:10} {pixel_accuracy}")
 
 # %%
 plt.figure(figsize=(6, 5), layout="constrained")
@@ -137,7 +140,8 @@ plt.show()
 # coloured ones in `out/color`, and those over their image in `out/overlay`.
 
 # %%
-# !{python} main.py predict --workdir runs/mine {DATA}/images/val --output out
+IMAGES = f"{DATA}/images/val"  # or any other folder of pictures
+# !{python} main.py predict --workdir runs/mine "{IMAGES}" --output out
 overlays = sorted(Path("out/overlay").rglob("*.png"))[:4]
 figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
 for axis, path in zip(axes, overlays, strict=False):
@@ -156,7 +160,7 @@ plt.show()
 # %%
 # !{python} main.py convert runs/mine model.safetensors
 predictor = Predictor.load("model.safetensors")
-paths = sorted((root / "images" / "val").glob("*"))[:2]
+paths = sorted(Path(IMAGES).glob("*.*"))[:2]
 images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
 with tqdm(total=len(images), unit="image") as bar:
     predictions = predictor(images, progress=lambda done, total: bar.update())

@@ -102,7 +102,7 @@ def test_the_application_is_held_to_what_is_there():
 def test_commands_are_understood(monkeypatch):
     monkeypatch.chdir(ROOT)
     code = "\n".join(c.source for c in cells("your_images") if c.cell_type == "code")
-    lines = re.sub(r"\\\n", " ", code).replace("{DATA}", "data").splitlines()
+    lines = re.sub(r"\\\n", " ", code).replace('"{', "").replace('}"', "").splitlines()
     commands = [line.partition("main.py ")[2] for line in lines if "main.py " in line]
     used = []
     for arguments in map(shlex.split, commands):
