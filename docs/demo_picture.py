@@ -47,7 +47,7 @@ def main() -> None:
         page.wait_for_selector(SETTLED)
         taken = Image.open(io.BytesIO(page.screenshot(full_page=True)))
         browser.close()
-    taken.convert("RGB").quantize(COLORS).save(options.output, optimize=True)
+    taken.convert("RGB").quantize(COLORS, kmeans=1).save(options.output, optimize=True)
 
 
 if __name__ == "__main__":
