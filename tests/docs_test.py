@@ -120,7 +120,8 @@ def test_bash_reads_the_script():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_files_that_are_named_exist(page):
     folders = "configs|tests|benchmarks|train|ema_jax"
-    for name in re.findall(rf"\b(?:{folders})/[\w/.*]+", page.read_text()):
+    text = re.sub(r"https?://\S+", "", page.read_text())
+    for name in re.findall(rf"\b(?:{folders})/[\w/.*]+", text):
         assert any(ROOT.glob(name.rstrip("./"))), name
 
 
