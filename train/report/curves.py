@@ -54,14 +54,14 @@ def chart(
         if logarithmic
         else nice_ticks(*_span(values))
     )
-    steps = nice_ticks(0, max(x for line in lines for x, _ in line.points))
+    right = max(1.0, *(x for line in lines for x, _ in line.points))
+    steps = [tick for tick in nice_ticks(0, right) if tick <= right]
     drawn = element(
         "svg",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=f"{title}: {'; '.join(map(described, lines))}",
     )
-    right = max(steps[-1], max(x for line in lines for x, _ in line.points))
     across = _scale(0, right, LEFT, WIDTH - RIGHT)
     up = _scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP, logarithmic)
     append(drawn, *_axes(steps, ticks, across, up))
@@ -79,7 +79,8 @@ def sparkline(values: Sequence[float | None], name: str) -> Element:
     drawn = element(
         "svg",
         viewBox=f"0 0 {width} {height}",
-        class_="spark",
+        width=width,
+        height=height,
         role="img",
         aria_label=name,
     )
@@ -205,7 +206,7 @@ def _axes(
         )
     for tick in steps:
         where = {"x": f"{across(tick):.1f}", "y": HEIGHT - BOTTOM + 16}
-        anchor = "end" if tick == steps[-1] else "middle"
+        anchor = "end" if across(tick) > WIDTH - 2 * RIGHT else "middle"
         drawn.append(element("text", short(tick), **where, text_anchor=anchor))
     return drawn
 
