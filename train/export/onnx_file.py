@@ -1,5 +1,6 @@
 """The file of ONNX, by jax2onnx."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def converter() -> tuple[Any, Callable[..., Any]]:
     Raises:
         UserError: they are not installed.
     """
+    logging.getLogger("jax2onnx").setLevel(logging.ERROR)  # its examples lack more
     try:
         import onnx
         from jax2onnx import to_onnx
