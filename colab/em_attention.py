@@ -101,8 +101,8 @@ assert bool(jnp.all(jnp.diff(likelihood) > -1e-4))
 # \tilde X = Z \mu$$
 #
 # `em_attention` does it all. A token is a pixel's colour here, with a one beside it, as a
-# vector of length one; in a network it is a pixel's features. EM starts from some of the
-# pixels, from dark to light.
+# vector of length one; in a network it is a pixel's features. EM starts from pixels of
+# evenly spaced brightness.
 
 # %%
 with cbook.get_sample_data("grace_hopper.jpg") as file:
@@ -111,12 +111,12 @@ colour = photo.reshape(-1, 3) / 255 - 0.5
 tokens = np.c_[2 * colour, np.ones(len(colour))]
 tokens = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
 tokens = tokens.astype(np.float32)
-dark_to_light = np.argsort(colour.sum(1))
+brightness = colour.sum(1)
 
 
 def attention(num_bases, num_iters):
-    places = np.linspace(0, len(tokens) - 1, num_bases + 2, dtype=int)[1:-1]
-    start = tokens[dark_to_light[places]]
+    levels = np.linspace(brightness.min(), brightness.max(), num_bases)
+    start = tokens[np.abs(brightness[:, None] - levels).argmin(0)]
     return em_attention(tokens, start, num_iters=num_iters, temperature=100.0)
 
 
@@ -136,7 +136,8 @@ plt.show()
 # %% [markdown]
 # The percentage is the number of comparisons, N·K, beside the N² of non-local attention.
 #
-# Each basis has a map of what it is responsible for:
+# Each basis has a map of what it is responsible for. Two that end at the same colour, as
+# the first two here, share its pixels.
 
 # %%
 steps = (1, 2, 3, 10)
@@ -180,10 +181,10 @@ def pictures(rng, count, side=24):
 
 
 OPTIONS = {
-    "num_bases": 8,
+    "num_bases": 4,
+    "num_iters": 6,
     "kernel": "gaussian",
     "normalization": "none",
-    "temperature": 4.0,
     "gradient": "unroll",
     "bn_decay": 0.9,
 }
@@ -201,7 +202,7 @@ class Net(nn.Module):
 
 
 # %%
-STEPS = 200
+STEPS = 300
 optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, STEPS))
 
 
@@ -231,7 +232,7 @@ def train(net, rng):
     for _ in bar:
         variables, state, value = step(variables, state, *pictures(rng, 8))
         losses.append(float(value))
-        bar.set_postfix(loss=f"{losses[-1]:.4f}")
+        bar.set_postfix(loss=f"{losses[-1]:.4f}", refresh=False)
     return variables, losses
 
 
@@ -265,7 +266,7 @@ net, (variables, _) = nets["with EMAU"], trained["with EMAU"]
 _, seen = net.apply(variables, noisy[:1], train=False, mutable=["intermediates"])
 [z] = seen["intermediates"]["unit"]["responsibilities"]
 maps = np.asarray(z[0]).T.reshape(-1, *noisy.shape[1:3])
-figure, axes = plt.subplots(1, 1 + len(maps), figsize=(14, 1.9), layout="constrained")
+figure, axes = plt.subplots(1, 1 + len(maps), figsize=(10, 2.3), layout="constrained")
 axes[0].imshow(np.clip(0.5 + clean[0] / 2, 0, 1))
 axes[0].set_title("clean")
 for k, (axis, image) in enumerate(zip(axes[1:], maps, strict=True), start=1):
@@ -305,7 +306,7 @@ rng = np.random.default_rng(0)
 bar = tqdm(range(STEPS))
 for _ in bar:
     value = step(model, model_optimizer, *pictures(rng, 8))
-    bar.set_postfix(loss=f"{float(value):.4f}")
+    bar.set_postfix(loss=f"{float(value):.4f}", refresh=False)
 
 model.eval()
 error = jnp.mean(jnp.square(model(noisy) - clean))
