@@ -65,8 +65,8 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
         monkeypatch.setattr(f"{module}.configured_mesh", lambda config: one_device)
     evaluated, evaluate = [], Training.evaluate
 
-    def note(self, step, state):
-        evaluated.append(evaluate(self, step, state))
+    def note(self, *given):
+        evaluated.append(evaluate(self, *given))
         return evaluated[-1]
 
     monkeypatch.setattr(Training, "evaluate", note)
@@ -123,7 +123,7 @@ def test_how_a_training_failed(config, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(
         "train.training.loop.init_or_restore",
-        lambda *_: (SimpleNamespace(step=0, sharding=None), 0),
+        lambda *_: (SimpleNamespace(step=0, sharding=None, params={}), 0),
     )
     config = config.copy_and_resolve_references().unlock()
     config.model.name = "emanet_tiny"
