@@ -230,7 +230,7 @@ def test_a_table_that_cannot_be_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     play(**ALL)
-    monkeypatch.setattr(command, "write", full)
+    monkeypatch.setattr(command, "write_whole", full)
     assert ablate(config_file, tmp_path / "w") == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"error: --workdir: {tmp_path / 'w'} cannot be written "
