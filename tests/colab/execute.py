@@ -27,7 +27,7 @@ from ema_jax.weights import export_state_dict
 from tests.golden.pth import write_pth
 
 ROOT = Path(__file__).parents[2]
-CHECKOUT = ("main.py", "configs", "ema_jax", "train")
+CHECKOUT = ("main.py", "configs", "ema_jax", "train", "weights")
 INSTALL = "install"
 """The tag of the cell that installs."""
 

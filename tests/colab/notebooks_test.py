@@ -76,7 +76,7 @@ def test_links_lead_somewhere(name):
         rf"github(?:\.com)?/{repository()}/blob/main/([\w/.]+)", text(name)
     )
     assert links
-    for link in links:
+    for link in [*links, *re.findall(r'"(weights/.*?)"', text(name))]:
         assert (ROOT / link).is_file(), link
 
 
