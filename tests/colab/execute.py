@@ -93,6 +93,7 @@ def main() -> None:
         cases.append(("released_network", True))
     for name, released in cases:
         with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+            os.environ["TFDS_DATA_DIR"] = str(Path(folder, "records"))
             if released:
                 release(Path(folder, "emanet.pth"))
             start = time.monotonic(), processor_time()
