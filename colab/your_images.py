@@ -22,7 +22,7 @@
 # then wants to be started in the folder of `main.py`.
 
 # %% tags=["install"]
-# !git clone --quiet --depth 1 https://github.com/OWNER/ema_jax
+# !git clone --quiet --depth 1 https://github.com/OWNER/ema_jax ema_jax
 # %cd ema_jax
 # !python -m pip freeze | grep -E "^(jax|flax|numpy)" > installed.txt
 # %pip install --quiet --constraint installed.txt ".[train]"
