@@ -155,6 +155,10 @@ def data() -> ConfigDict:
     config.value_range = placeholder(tuple)
     config.train_split = "train"
     config.val_split = "val"
+    # Draw images of rare classes more often: √(this / f) times, where fewer than this
+    # share of the images hold a class, and f do (0.3, say; None: all as often). The
+    # length of a training stays.
+    config.repeat_rare = placeholder(float)
     # Factors, one of which scales each training image.
     config.scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     # Height and width of the random crop; 8k+1 aligns the corners.

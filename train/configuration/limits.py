@@ -99,6 +99,7 @@ LIMITS: dict[str, Limit] = {
             "black and white, such as (0, 4095)",
         )
     ),
+    "data.repeat_rare": optional((lambda value: 0 < value <= 1, "a share, up to 1")),
     "data.scales": SCALES,
     "data.crop_size": (_is_crop_size, "height and width, such as (513, 513)"),
     "data.color_jitter": (

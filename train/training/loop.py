@@ -15,6 +15,7 @@ from train.configuration.limits import check_limits
 from train.data import data_options, open_dataset
 from train.data.corrupt import evaluated_split, tolerant
 from train.data.jitter import check_jitter
+from train.data.repeat import repeat_rare
 from train.data.users import load_augment
 from train.devices.distributed import compile_together, meet
 from train.devices.memory import compile_to_fit
@@ -103,6 +104,12 @@ class Training:
         self.content = statistics.digest
         weights = class_weights(
             config.loss.class_weights, statistics.pixels, statistics.extent
+        )
+        self.source = repeat_rare(
+            self.source,
+            statistics.table[:, :-1] > 0,
+            config.data.repeat_rare,
+            config.seed,
         )
         self.merit = make_merit(config.checkpoint.best, self.classes.names)
         check_jitter(config.data.color_jitter, self.dataset.channels)

@@ -38,6 +38,7 @@ BAD = {
     "data.mask_pattern": "mask.png",
     "data.val_share": 1.0,
     "data.value_range": (4095, 0),
+    "data.repeat_rare": 0.0,
     "data.scales": (1.0, 0.0),
     "data.crop_size": (33,),
     "data.color_jitter": (0.4, 0.4, 0.4, 0.6),
