@@ -7,6 +7,7 @@
 #              and needs the extra: .venv/bin/pip install "jax[tpu]"
 # make bench   times what is compared with PyTorch, with nothing else on the cores; needs
 #              the extra: .venv/bin/pip install torch; PHOTOGRAPHS=FOLDER for the input too
+# make docs    installs, and builds the site of the documentation in build/docs
 # make check   installs, and runs the linters and the type checker
 # Another interpreter: make test PYTHON=python3.12
 
@@ -17,7 +18,7 @@ REQUIREMENTS ?= requirements.txt
 WORKDIR ?= runs/shapes
 TOPOLOGY ?= v5e:4x4
 
-.PHONY: train test test-oldest notebooks faults aot bench check format lock clean
+.PHONY: train test test-oldest notebooks faults aot bench docs check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
@@ -45,6 +46,9 @@ bench: $(VENV)/installed
 	for name in em convolution network evaluation start; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 	test -z "$(PHOTOGRAPHS)" || $(BIN)/python benchmarks/pipeline.py --root $(PHOTOGRAPHS)
+
+docs: $(VENV)/installed
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

@@ -13,7 +13,7 @@ from ema_jax.options import AxisName, check_features, check_positive
 class DoubleAttention(nn.Module):
     """Double attention block of A²-Nets.
 
-    With A (N×c_m), B (N×c_n) and V (N×c_n) three 1×1 convolutions of x:
+    With A (N×c_m), B (N×c_n) and V (N×c_n) three 1×1 convolutions of x::
 
         gather       G = Aᵀ softmax_tokens(B)      c_m×c_n, one feature per map
         distribute   Z = softmax_maps(V) Gᵀ        N×c_m

@@ -9,7 +9,7 @@ from train.data.access import RandomAccess
 
 
 class Chosen:
-    """The examples of `source` at `indices`, in that order, any as often as it stands."""
+    """The examples of `source` at `indices`, in that order."""
 
     def __init__(self, source: RandomAccess, indices: NDArray[np.int64]):
         self._source, self._indices = source, indices
@@ -22,7 +22,7 @@ class Chosen:
 
 
 def repeat_factors(holds: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
-    """`max(1, √(share / f_c))` of the rarest class of an image, f_c its share of images.
+    """`max(1, √(share / f_c))` of an image's rarest class, in f_c of the images.
 
     Args:
       holds: (n, C), whether image i holds class c.
