@@ -8,6 +8,7 @@
 # make bench   times what is compared with PyTorch, with nothing else on the cores; needs
 #              the extra: .venv/bin/pip install torch; PHOTOGRAPHS=FOLDER for the input too
 # make docs    installs, and builds the site of the documentation in build/docs
+# make dist    installs, builds what is published in dist/, and tries it
 # make check   installs, and runs the linters and the type checker
 # Another interpreter: make test PYTHON=python3.12
 
@@ -18,7 +19,7 @@ REQUIREMENTS ?= requirements.txt
 WORKDIR ?= runs/shapes
 TOPOLOGY ?= v5e:4x4
 
-.PHONY: train test test-oldest notebooks faults aot bench docs check format lock clean
+.PHONY: train test test-oldest notebooks faults aot bench docs dist check format lock clean
 
 train: $(VENV)/installed
 	$(BIN)/python main.py train --config configs/shapes.py --workdir $(WORKDIR)
@@ -49,6 +50,12 @@ bench: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
+
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tests/wheel.py dist/*.whl
 
 check: $(VENV)/installed
 	$(BIN)/ruff check

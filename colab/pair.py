@@ -38,7 +38,8 @@ def notebook(text: str) -> str:
 
 
 def main() -> None:
-    for path in [ROOT / "README.md", *(FOLDER / f"{name}.py" for name in NAMES)]:
+    texts = [FOLDER / f"{name}.py" for name in NAMES]
+    for path in [ROOT / "pyproject.toml", ROOT / "README.md", *texts]:
         path.write_text(addressed(path.read_text()))
     for name in NAMES:
         text = (FOLDER / f"{name}.py").read_text()
