@@ -8,25 +8,33 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from train.commands import (
-    load,
-    run_ablate,
-    run_aot,
-    run_convert,
-    run_data,
-    run_demo,
-    run_evaluate,
-    run_export,
-    run_predict,
-    run_profile,
-    run_train,
-    run_weights,
-)
-from train.configuration.config import join_overrides
-from train.devices.distributed import PREEMPTED, end, initialize
-from train.user.console import log_to_stderr
-from train.user.errors import Preempted, UserError
-from train.user.programs import keep_programs
+try:
+    from train.commands import (
+        load,
+        run_ablate,
+        run_aot,
+        run_convert,
+        run_data,
+        run_demo,
+        run_evaluate,
+        run_export,
+        run_predict,
+        run_profile,
+        run_train,
+        run_weights,
+    )
+    from train.configuration.config import join_overrides
+    from train.devices.distributed import PREEMPTED, end, initialize
+    from train.user.console import log_to_stderr
+    from train.user.errors import Preempted, UserError
+    from train.user.programs import keep_programs
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] in ("train", "configs", "ema_jax"):
+        raise
+    raise SystemExit(
+        f"main.py: this Python ({sys.executable}) has no {error.name}; after "
+        "`make train` run .venv/bin/python main.py, or: pip install -r requirements.txt"
+    ) from None
 
 MULTI_SCALE = "--config.evaluation.scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75)"
 FLIP = "--config.evaluation.flip=true"

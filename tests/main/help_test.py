@@ -1,5 +1,9 @@
 """What the command line says of itself, and how it ends."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import main
@@ -59,3 +63,12 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr(main, "run_train", interrupt)
     assert main.main(["train", "--config=a", "--workdir=b"]) == 130
     assert "goes on from the last checkpoint" in capsys.readouterr().out
+
+
+def test_a_python_without_the_packages_is_told_where_they_are():
+    alone = [sys.executable, "-S", "-E", str(Path(main.__file__)), "weights"]
+    done = subprocess.run(alone, capture_output=True, text=True)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"main.py: this Python ({sys.executable}) has no ")
+    assert "pip install -r requirements.txt" in line
