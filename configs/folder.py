@@ -26,6 +26,7 @@ def get_config(model: str = "emanet_lite0") -> ConfigDict:
     config.model.bn_decay = 0.95  # of the head
     config.data.name = "folder"
     config.data.crop_size = (225, 225)
+    config.data.repeat_rare = 0.3
     config.data.scales = (0.5, 0.75, 1.0, 1.25, 1.5)
     config.optimizer.learning_rate = 0.02
     config.optimizer.backbone_rate = 0.1
