@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ema_jax import Segmenter
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
-from ema_jax.preprocessing import IMAGENET
+from ema_jax.segmenter import preprocessing_of
 from train.data import Dataset, data_options, open_dataset
 from train.user.errors import UserError
 from train.workdir.restore import Trained, load_trained
@@ -42,7 +42,9 @@ def addition(trained: Trained, images: list[np.ndarray]) -> float:
     def squares(image: jax.Array) -> tuple[jax.Array, jax.Array]:
         _, state = trained.model.apply(
             trained.variables,
-            IMAGENET.normalize(image[None], jnp.ones((1, *image.shape[:2]), bool)),
+            preprocessing_of(trained.model).normalize(
+                image[None], jnp.ones((1, *image.shape[:2]), bool)
+            ),
             train=False,
             capture_intermediates=lambda module, _: (
                 module.name in ("reduce", "context")
