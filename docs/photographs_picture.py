@@ -1,6 +1,6 @@
 """Draw docs/photographs.jpg: what the network in `weights/` sees in two photographs.
 
-    python docs/photographs_picture.py
+python docs/photographs_picture.py
 """
 
 import sys
@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ema_jax import Predictor
 from train.evaluation.pictures import overlay
-from train.evaluation.predict import most_telling
 
 DOCS = Path(__file__).parent
 WEIGHTS = DOCS.parent / "weights/emanet_lite0_voc_part.safetensors"
@@ -45,9 +44,12 @@ def main() -> None:
 
 
 def draw(predictor: Predictor, image: np.ndarray, line: np.ndarray) -> None:
-    """A photograph, its classes by name, the confidence, and its most telling basis."""
+    """A photograph, its classes by name, the confidence, the basis of its thing."""
     prediction = predictor(image)
-    maps = predictor.responsibilities(image, lambda found: most_telling(found)[:1])
+    stride = predictor.model.backbone.output_stride
+    mask = prediction.mask[::stride, ::stride]
+    thing = mask == np.bincount(mask[mask > 0]).argmax()
+    maps = predictor.responsibilities(image, lambda found: [telling(found[-1], thing)])
     line[0].imshow(image)
     line[1].imshow(overlay(image, prediction.color))
     name(line[1], prediction.mask, predictor.classes.names)
@@ -55,6 +57,13 @@ def draw(predictor: Predictor, image: np.ndarray, line: np.ndarray) -> None:
     line[3].imshow(maps[-1, ..., 0], cmap="viridis", vmin=0)
     for axes in line:
         axes.set_axis_off()
+
+
+def telling(maps: np.ndarray, thing: np.ndarray) -> int:
+    """The basis of (h, w, K) that stands most for a thing, and least for the rest."""
+    height, width = thing.shape
+    maps = maps[:height, :width]
+    return int((maps[thing].mean(0) - maps[~thing].mean(0)).argmax())
 
 
 def name(axes: Axes, mask: np.ndarray, names: tuple[str, ...]) -> None:
