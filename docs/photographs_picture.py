@@ -1,6 +1,8 @@
 """Draw docs/photographs.jpg: what the network in `weights/` sees in two photographs.
 
-python docs/photographs_picture.py
+    python docs/photographs_picture.py
+
+writes it.
 """
 
 import sys

@@ -4,7 +4,6 @@ import math
 import re
 import shlex
 import subprocess
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ema_jax.models import Network
 from ema_jax.segmenter import init_variables
 from ema_jax.weights import Description, save_model
 from tests.micro import NANO
+from tests.pages import python
 from train.ablation.grid import load_ablation
 from train.configuration.config import load_config
 from train.configuration.limits import check_limits
@@ -40,12 +40,6 @@ def blocks(page: Path) -> str:
     text = page.read_text()
     fenced = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)
     return "\n".join([*fenced, *re.findall(r"(?:^    .*\n)+", text, re.M)])
-
-
-def python(page: Path) -> list[str]:
-    """The Python of a page, a text for each block."""
-    found = re.findall(r"^ *```python\n(.*?)^ *```", page.read_text(), re.M | re.S)
-    return [textwrap.dedent(block) for block in found]
 
 
 def written(text: str) -> list[list[str]]:

@@ -3,13 +3,16 @@
 `python tests/wheel.py dist/*.whl`: with what the wheel asks for, and safetensors.
 """
 
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.pages import python
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "weights/emanet_lite0_voc_part.safetensors"
@@ -30,8 +33,7 @@ print(ema_jax.__file__)
 
 def program() -> str:
     """The README's blocks, one after the other, and what they take as given."""
-    text = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    blocks = python(ROOT / "README.md")
     assert sum("Net().apply" in block for block in blocks) == 1
     given = (VARIABLES * ("Net().apply" in block) + block for block in blocks)
     return BEFORE + "\n".join(given) + AFTER
@@ -39,12 +41,12 @@ def program() -> str:
 
 def main(wheel: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        python = Path(folder, "venv/bin/python")
-        venv.create(python.parents[1], with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", wheel, "safetensors"]
+        alone = Path(folder, "venv/bin/python")
+        venv.create(alone.parents[1], with_pip=True)
+        install = [alone, "-m", "pip", "install", "--quiet", wheel, "safetensors"]
         subprocess.run(install, check=True)
         shutil.copy(WEIGHTS, Path(folder, "model.safetensors"))
-        subprocess.run([python, "-c", program()], cwd=folder, check=True)
+        subprocess.run([alone, "-c", program()], cwd=folder, check=True)
 
 
 if __name__ == "__main__":

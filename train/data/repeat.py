@@ -1,24 +1,9 @@
 """Images of rare classes, drawn more often than others."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.access import RandomAccess
-
-
-class Chosen:
-    """The examples of `source` at `indices`, in that order."""
-
-    def __init__(self, source: RandomAccess, indices: NDArray[np.int64]):
-        self._source, self._indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._source[int(self._indices[index])]
+from train.data.access import RandomAccess, Selection
 
 
 def repeat_factors(holds: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
@@ -55,4 +40,4 @@ def repeat_rare(
     factors = repeat_factors(holds, share)
     chance = np.random.default_rng(seed).random(len(factors))
     times = np.floor(factors + chance).astype(np.int64)
-    return Chosen(source, np.repeat(np.arange(len(factors)), times))
+    return Selection(source, np.repeat(np.arange(len(factors)), times).tolist())

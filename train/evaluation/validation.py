@@ -1,14 +1,13 @@
 """A validation split under one network: its scores, and a few pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from ema_jax import Preprocessing, Segmenter
-from train.data.access import RandomAccess
+from train.data.access import Selection
 from train.data.corrupt import Split
 from train.devices.mesh import DeviceMesh
 from train.evaluation.evaluate import (
@@ -126,17 +125,3 @@ class Validation:
             chosen[place]: Seen.of(source[chosen[place]], labels)
             for place, labels in found
         }
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Some examples of a source."""
-
-    source: RandomAccess
-    indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.source[self.indices[index]]

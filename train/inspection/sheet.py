@@ -40,7 +40,7 @@ def choose(statistics: Statistics, count: int) -> list[int]:
         remaining[chosen] = -1
         best = int(np.argmax(remaining[:, int(np.argmin(shown))]))
         chosen.append(best)
-        shown = shown + (table[best] > 0)
+        shown = shown + statistics.holds[best]
     return list(dict.fromkeys(chosen))
 
 

@@ -70,15 +70,19 @@ class Statistics:
         return self.table[:, :-1].sum(0)
 
     @cached_property
+    def holds(self) -> NDArray[np.bool_]:
+        """(n, C), whether a record holds a class."""
+        return self.table[:, :-1] > 0
+
+    @cached_property
     def images(self) -> NDArray[np.int64]:
         """(C,) that hold each class."""
-        return (self.table[:, :-1] > 0).sum(0)
+        return self.holds.sum(0)
 
     @cached_property
     def extent(self) -> NDArray[np.int64]:
         """(C,) labelled pixels of the images that hold each class."""
-        labelled = self.table[:, :-1]
-        return labelled.sum(1) @ (labelled > 0)
+        return self.table[:, :-1].sum(1) @ self.holds
 
     @property
     def ignored(self) -> float:

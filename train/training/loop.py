@@ -106,10 +106,7 @@ class Training:
             config.loss.class_weights, statistics.pixels, statistics.extent
         )
         self.source = repeat_rare(
-            self.source,
-            statistics.table[:, :-1] > 0,
-            config.data.repeat_rare,
-            config.seed,
+            self.source, statistics.holds, config.data.repeat_rare, config.seed
         )
         self.merit = make_merit(config.checkpoint.best, self.classes.names)
         check_jitter(config.data.color_jitter, self.dataset.channels)
