@@ -53,7 +53,9 @@ def mixture_log_likelihood(
       λ. Their normaliser depends on λ and C alone and is left out.
 
     With unit tokens and normalization "l2", or with kernel "gaussian" and
-    normalization "none", an EM iteration never lowers it.
+    normalization "none", an EM iteration never lowers it, but for what ε = 1e-6 in
+    the denominators of the M step takes: at most `λ ε` a token, and for "gaussian"
+    `λ ε max ‖x‖² / 8` a basis.
 
     Args:
         x: tokens, (..., N, C).
