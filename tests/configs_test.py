@@ -18,7 +18,7 @@ RIVALS = (
     *("hamburger", "deeplabv3", "deeplabv3plus", "psanet"),
 )
 SMALL = {"shapes", "folder", "camvid"}
-LIGHT = {"voc_lite0"}
+LIGHT = {"voc_lite0", "camvid_lite0"}
 PUBLISHED = {
     *("default", "voc", "pascal_context", "cocostuff", "cityscapes", "ade20k"),
     *("voc_test_coco", "voc_test_trainaug", "voc_test_trainval"),
@@ -73,7 +73,7 @@ def test_data_and_length(name, data, split, steps):
     assert config.num_steps == steps
 
 
-@pytest.mark.parametrize("name", ["folder", "voc_lite0"])
+@pytest.mark.parametrize("name", ["folder", "voc_lite0", "camvid_lite0"])
 def test_what_starts_from_imagenet_has_weights_and_a_stride_that_fits(name):
     config = load(name)
     model = build_model(config.model, 2)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ema_jax.backbones import EfficientNetLite, ResNet
+from ema_jax.backbones import EfficientNetLite, ResNet, efficientnet_lite
 
 RESNET = {"stage_sizes": (1, 1, 1, 1), "width": 4, "stem_width": 4}
 
@@ -30,6 +30,12 @@ def gradient(backbone, *, train):
         lambda: backbone.init(jax.random.key(0), images, train=False)
     )
     return str(jax.make_jaxpr(program)(shapes, images))
+
+
+@pytest.fixture(autouse=True)
+def few_blocks(monkeypatch):
+    groups = [group._replace(blocks=1) for group in efficientnet_lite.GROUPS]
+    monkeypatch.setattr(efficientnet_lite, "GROUPS", groups)
 
 
 @pytest.mark.parametrize(
