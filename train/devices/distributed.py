@@ -25,6 +25,14 @@ HEARTBEAT_SECONDS = 30
 SHUTDOWN_SECONDS = 60
 """How long a process that is done waits for the others."""
 
+BREAKS = ("coordination service", "Barrier failed", "heartbeat timeout", "Gloo")
+"""What jax says, in errors of several types, where the tie to another process broke."""
+
+ANOTHER_DIED = (
+    "another task died or cannot be reached, and its log says why; start all of them "
+    "again, and a training goes on from its last checkpoint"
+)
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -218,6 +226,16 @@ def meet(place: str) -> None:
         ocp.multihost.get_barrier_sync_fn()(key=place, timeout_ms=3_600_000)
 
 
+def is_break(error: Exception) -> bool:
+    """Whether an error says that another process is gone, or cannot be reached.
+
+    Example:
+        >>> is_break(ValueError("UNKNOWN: Gloo all-reduce failed: Read error"))
+        True
+    """
+    return any(words in str(error) for words in BREAKS)
+
+
 def end(run: Callable[[], int]) -> NoReturn:
     """Run, and exit with the status that it returns.
 
@@ -226,10 +244,12 @@ def end(run: Callable[[], int]) -> NoReturn:
     """
     try:
         status = run()
-    except Exception:
+    except Exception as error:
         if not jax.distributed.is_initialized():
             raise
         traceback.print_exc()
+        if is_break(error):
+            print(f"error: {ANOTHER_DIED}", file=sys.stderr)
         status = 1
     if not jax.distributed.is_initialized() or status in (0, PREEMPTED):
         sys.exit(status)

@@ -20,6 +20,7 @@ from orbax.checkpoint.checkpoint_managers import (
 )
 
 from train.configuration.config import from_json, to_json
+from train.devices.distributed import is_break
 from train.evaluation.choice import FRESH, Patience
 from train.update.state import TrainState
 from train.user.errors import UserError
@@ -180,9 +181,9 @@ class Checkpoints:
         """What fails here says so in one line."""
         try:
             yield
-        except jax.errors.JaxRuntimeError:  # another process is gone
-            raise
         except Exception as error:  # orbax and its formats have their own types
+            if isinstance(error, jax.errors.JaxRuntimeError) or is_break(error):
+                raise
             self._manager.reload()
             steps = self.steps()
             kept = (

@@ -3,11 +3,12 @@
 import signal
 import time
 
+import jax
 import numpy as np
 import pytest
 
 from tests.faults.trainings import Lab, arrays, scalars, wait_for
-from train.devices.distributed import Cluster, find_cluster
+from train.devices.distributed import Cluster, find_cluster, is_break
 from train.user.errors import UserError
 
 SMALL_STEPS = "optimizer.learning_rate=0.00001"
@@ -149,3 +150,19 @@ def test_a_process_that_dies_stops_the_other(lab, tmp_path, killed):
     assert statuses[killed] == -signal.SIGKILL
     assert statuses[1 - killed] != 0
     assert "another task died" in run.logs[1 - killed].read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("UNAVAILABLE: Failed to send RPC to coordination service. Either the", True),
+        ("INTERNAL: Barrier failed because: task is set to ERROR", True),
+        ("UNAVAILABLE: Task 1 heartbeat timeout. This indicates that the", True),
+        ("UNKNOWN: Gloo all-reduce failed: [pair.cc:538] Read error", True),
+        ("RESOURCE_EXHAUSTED: Out of memory allocating 68719476736 bytes", False),
+        ("INVALID_ARGUMENT: Shapes must be equal", False),
+    ],
+)
+def test_what_jax_says_when_another_process_is_gone_is_known(said, wanted):
+    for kind in (jax.errors.JaxRuntimeError, ValueError):
+        assert is_break(kind(said)) is wanted
