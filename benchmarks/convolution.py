@@ -19,7 +19,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.interleaved import interleaved
-from ema_jax.convolution import Window, convolve
+from ema_jax.convolution import convolve
+from ema_jax.shifts import Window
 
 RUNS = 7
 LAYERS = [

@@ -5,16 +5,17 @@ five times, and all of a depthwise convolution up to twenty times, what the same
 take as products of shifted images: `benchmarks/convolution.py` measures them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import DTypeLike
 
+from ema_jax.kernel_gradient import kernel_gradient
 from ema_jax.options import check_option
+from ema_jax.shifts import Window, frame, shifts
 
 Implementation = Literal["xla", "shifted"]
 
@@ -22,24 +23,6 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 TRANSPOSED = ("NHWC", "HWOI", "NHWC")
 MUCH = 2**28
 """Multiply-adds from which on shifts are worth the time to compile them."""
-
-BAND = 2**22
-"""Bytes to which a band of an image is copied, at most."""
-
-
-class Window(NamedTuple):
-    """How a kernel moves over images.
-
-    Attributes:
-        stride, dilation: along height and width.
-        groups: of channels: 1, or as many as there are.
-        precision: of the products, see `jax.lax.Precision`.
-    """
-
-    stride: int = 1
-    dilation: int = 1
-    groups: int = 1
-    precision: Any = None
 
 
 PLAIN = Window()
@@ -196,7 +179,7 @@ def shifted(
     height, width = (-(-side // window.stride) for side in x.shape[1:3])
     total = jnp.zeros((), wide)
     size = kernel.shape[0]
-    views = shifts(_padded(x, size, window), (height, width), size, window)
+    views = shifts(frame(x, size, window), (height, width), size, window)
     taps = kernel.reshape(-1, *kernel.shape[2:])
     for view, tap in zip(views, taps, strict=True):
         if window.groups > 1:
@@ -204,106 +187,6 @@ def shifted(
         else:
             total += lax.dot_general(view, tap, axes, window.precision, wide)
     return total.astype(x.dtype)
-
-
-def kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Array:
-    """The gradient of a convolution by its kernel, from that by its output.
-
-    `Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · gradient[b, i, j]`, band by
-    band of the images: what a band is copied to stays in the cache.
-    """
-    batch, height, width, features = gradient.shape
-    channels = x.shape[-1]
-    row = size * width * channels * 4 * window.stride
-    bands = -(-height // max(1, BAND // row))
-    rows = -(-height // bands)
-    below = bands * rows - height
-    padded = _padded(x, size, window, below * window.stride)
-    outputs = jnp.pad(gradient, ((0, 0), (0, below), (0, 0), (0, 0)))
-    outputs = outputs.reshape(batch * bands, rows, width, features)
-    reach = (rows - 1) * window.stride + 1 + window.dilation * (size - 1)
-    term = _depthwise_term if window.groups > 1 else _dense_term
-
-    def add(total: Array, band: tuple[Array, Array]) -> tuple[Array, None]:
-        index, output = band
-        top = index % bands * rows * window.stride
-        corner = (index // bands, top, 0, 0)
-        inputs = lax.dynamic_slice(padded, corner, (1, reach, *padded.shape[2:]))
-        return total + term(inputs, output[None], size, window), None
-
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    shape = (size, size, channels // window.groups, features)
-    total, _ = lax.scan(
-        add, jnp.zeros(shape, wide), (jnp.arange(batch * bands), outputs)
-    )
-    return total.astype(x.dtype)
-
-
-def _dense_term(inputs: Array, output: Array, size: int, window: Window) -> Array:
-    """A row of taps at a time: (size · C) channels by features."""
-    _, rows, width, features = output.shape
-    wide = jnp.promote_types(inputs.dtype, jnp.float32)
-    across = jnp.concatenate(
-        [
-            lax.slice_in_dim(
-                inputs, left, left + (width - 1) * window.stride + 1, window.stride, 2
-            )
-            for left in range(0, size * window.dilation, window.dilation)
-        ],
-        axis=-1,
-    )
-    flat = output.reshape(-1, features)
-    terms = []
-    for top in range(0, size * window.dilation, window.dilation):
-        end = top + (rows - 1) * window.stride + 1
-        view = lax.slice_in_dim(across, top, end, window.stride, 1)
-        view = view.reshape(len(flat), -1)
-        terms.append(inner_product(view, flat, window.precision, wide))
-    return jnp.stack(terms).reshape(size, size, -1, features)
-
-
-def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array:
-    """`xᵀ y` of (n, a) and (n, b).
-
-    XLA turns the first factor of a product in memory: let that be the smaller turn. The
-    barrier keeps it from making the factor anew, element by element out of order.
-    """
-    (n, a), b = x.shape, y.shape[1]
-    product = partial(
-        lax.dot_general,
-        dimension_numbers=(((0,), (0,)), ((), ())),
-        precision=precision,
-        preferred_element_type=dtype,
-    )
-    if n * a <= n * b + a * b:
-        return product(lax.optimization_barrier(x), y)
-    return product(lax.optimization_barrier(y), x).T
-
-
-def _depthwise_term(inputs: Array, output: Array, size: int, window: Window) -> Array:
-    wide = jnp.promote_types(inputs.dtype, jnp.float32)
-    views = shifts(inputs, output.shape[1:3], size, window)
-    terms = [jnp.sum((view * output).astype(wide), (0, 1, 2)) for view in views]
-    return jnp.stack(terms).reshape(size, size, 1, -1)
-
-
-def _padded(x: Array, size: int, window: Window, below: int = 0) -> Array:
-    """Images in a frame as wide as the kernel reaches, and more rows below."""
-    margin = window.dilation * (size - 1) // 2
-    return jnp.pad(x, ((0, 0), (margin, margin + below), (margin, margin), (0, 0)))
-
-
-def shifts(
-    padded: Array, sides: tuple[int, ...], size: int, window: Window
-) -> Iterator[Array]:
-    """What lies under each tap, (B, *sides, C), row by row of the kernel."""
-    batch, _, _, channels = padded.shape
-    stride, dilation = window.stride, window.dilation
-    height, width = ((side - 1) * stride + 1 for side in sides)
-    for top in range(0, size * dilation, dilation):
-        for left in range(0, size * dilation, dilation):
-            end = (batch, top + height, left + width, channels)
-            yield lax.slice(padded, (0, top, left, 0), end, (1, stride, stride, 1))
 
 
 BY_NAME: dict[str, Callable[..., Array]] = {

@@ -10,9 +10,10 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.batch_norm import EPSILON, BatchNorm
-from ema_jax.convolution import Window, convolve
+from ema_jax.convolution import convolve
 from ema_jax.options import AxisName
 from ema_jax.prepare import wide_type
+from ema_jax.shifts import Window
 
 Initializer = Callable[..., Array]
 

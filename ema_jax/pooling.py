@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ema_jax.convolution import Window, shifts
+from ema_jax.shifts import Window, shifts
 
 
 def max_pool(x: Array) -> Array:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ema_jax import convolution
-from ema_jax.convolution import Window, convolve
+from ema_jax import convolution, kernel_gradient
+from ema_jax.convolution import convolve
+from ema_jax.shifts import Window
 from tests.quick import run
 
 WINDOWS = [
@@ -75,9 +76,19 @@ def test_bands_of_an_image(monkeypatch, size):
     expected = run(both("xla", window), *given)
     for rows in (1, 3):
         bytes_of_row = size * given[2].shape[2] * 4 * 4 * window.stride
-        monkeypatch.setattr(convolution, "BAND", rows * bytes_of_row)
+        monkeypatch.setattr(kernel_gradient, "BAND", rows * bytes_of_row)
         [_, _, gradient] = run(both("shifted", window), *given)
         np.testing.assert_allclose(gradient, expected[2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_bands_of_separate_channels(stride):
+    """Three of an image, the last of which is not full (stride 1), or is."""
+    window = Window(stride=stride, groups=4)
+    given = operands(3, window, 4, sides=(29, 6))
+    expected = run(both("xla", window), *given)
+    [_, _, gradient] = run(both("shifted", window), *given)
+    np.testing.assert_allclose(gradient, expected[2], rtol=1e-4, atol=1e-4)
 
 
 def test_second_derivatives():

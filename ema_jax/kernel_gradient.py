@@ -1,0 +1,146 @@
+"""The gradient of a convolution by its kernel, as CPUs are fast at it: band by band.
+
+`Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · gradient[b, i, j]`, with x and
+gradient cut into bands of rows that stay in the cache. `benchmarks/convolution.py`
+measures it against XLA's.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+from ema_jax.shifts import Window, frame, shifts
+
+BAND = 2**22
+"""Bytes to which a band of a dense convolution's images is copied, at most."""
+
+ROWS = range(4, 14)
+"""Of a band, where each channel is apart; fewer make more rounds, more a program that
+takes longer to compile."""
+
+Band = Callable[[Array | int], tuple[Array, Array]]
+"""From its number to the images (1, …) and the gradient (1, rows, …) of a band."""
+
+
+def kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Array:
+    """From the images and the gradient by the output; (size, size, C/groups, features).
+
+    Sums are float32 at least.
+    """
+    by = _depthwise if window.groups > 1 else _dense
+    return by(x, gradient, size, window).astype(x.dtype)
+
+
+def _cut(
+    x: Array, gradient: Array, size: int, window: Window, rows: int
+) -> tuple[int, Band]:
+    """How many bands of so many rows of the gradient there are, and each of them.
+
+    The last band of an image ends in rows of zeros.
+    """
+    batch, height, width, features = gradient.shape
+    bands = -(-height // rows)
+    below = bands * rows - height
+    images = frame(x, size, window, below * window.stride)
+    outputs = jnp.pad(gradient, ((0, 0), (0, below), (0, 0), (0, 0)))
+    reach = (rows - 1) * window.stride + 1 + window.dilation * (size - 1)
+
+    def band(index: Array | int) -> tuple[Array, Array]:
+        image, top = index // bands, index % bands * rows
+        inputs = lax.dynamic_slice(
+            images, (image, top * window.stride, 0, 0), (1, reach, *images.shape[2:])
+        )
+        shape = (1, rows, width, features)
+        return inputs, lax.dynamic_slice(outputs, (image, top, 0, 0), shape)
+
+    return batch * bands, band
+
+
+def _depthwise(x: Array, gradient: Array, size: int, window: Window) -> Array:
+    """Products row by row, summed over rows for each column, and at last over columns.
+
+    Columns and channels are contiguous, and a column has no sum in it: such loops are
+    vectorized. A band is made a round before it is read, for XLA to have it in memory;
+    else each product looks its factors up in the whole images.
+    """
+    _, height, width, channels = gradient.shape
+    rows = min(ROWS, key=lambda rows: (-height % rows, -rows))
+    count, band = _cut(x, gradient, size, window, rows)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+
+    def add(
+        index: Array, state: tuple[list[Array], tuple[Array, Array]]
+    ) -> tuple[list[Array], tuple[Array, Array]]:
+        totals, (inputs, output) = state
+        views = shifts(inputs.astype(wide), output.shape[1:3], size, window)
+        factors = output[0].astype(wide)
+        totals = [
+            sum((view[0, row] * factors[row] for row in range(rows)), total)
+            for total, view in zip(totals, views, strict=True)
+        ]
+        return totals, band(index + 1)
+
+    nothing = [jnp.zeros((width, channels), wide) for _ in range(size**2)]
+    totals, _ = lax.fori_loop(0, count, add, (nothing, band(0)))
+    return jnp.sum(jnp.stack(totals), 1).reshape(size, size, 1, channels)
+
+
+def _dense(x: Array, gradient: Array, size: int, window: Window) -> Array:
+    """Products of matrices, of all pixels of a band."""
+    _, height, width, features = gradient.shape
+    channels = x.shape[-1]
+    row = size * width * channels * 4 * window.stride
+    bands = -(-height // max(1, BAND // row))
+    count, band = _cut(x, gradient, size, window, -(-height // bands))
+
+    def add(index: Array, total: Array) -> Array:
+        return total + _dense_term(*band(index), size, window)
+
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    nothing = jnp.zeros((size, size, channels, features), wide)
+    return lax.fori_loop(0, count, add, nothing)
+
+
+def _dense_term(inputs: Array, output: Array, size: int, window: Window) -> Array:
+    """A row of taps at a time: (size · C) channels by features."""
+    _, rows, width, features = output.shape
+    wide = jnp.promote_types(inputs.dtype, jnp.float32)
+    across = jnp.concatenate(
+        [
+            lax.slice_in_dim(
+                inputs, left, left + (width - 1) * window.stride + 1, window.stride, 2
+            )
+            for left in range(0, size * window.dilation, window.dilation)
+        ],
+        axis=-1,
+    )
+    flat = output.reshape(-1, features)
+    terms = []
+    for top in range(0, size * window.dilation, window.dilation):
+        end = top + (rows - 1) * window.stride + 1
+        view = lax.slice_in_dim(across, top, end, window.stride, 1)
+        view = view.reshape(len(flat), -1)
+        terms.append(inner_product(view, flat, window.precision, wide))
+    return jnp.stack(terms).reshape(size, size, -1, features)
+
+
+def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array:
+    """`xᵀ y` of (n, a) and (n, b).
+
+    XLA turns the first factor of a product in memory: let that be the smaller turn. The
+    barrier keeps it from making the factor anew, element by element out of order.
+    """
+    (n, a), b = x.shape, y.shape[1]
+    product = partial(
+        lax.dot_general,
+        dimension_numbers=(((0,), (0,)), ((), ())),
+        precision=precision,
+        preferred_element_type=dtype,
+    )
+    if n * a <= n * b + a * b:
+        return product(lax.optimization_barrier(x), y)
+    return product(lax.optimization_barrier(y), x).T
