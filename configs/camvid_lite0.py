@@ -16,6 +16,7 @@ def get_config(model: str = "emanet_lite0") -> ConfigDict:
     config.num_epochs = None
     config.num_steps = 1_200
     config.early_stop = None
+    config.model.coarse_logits = None  # as it was measured
     config.data.crop_size = (257, 257)
     config.data.repeat_rare = None
     config.data.scales = (0.75, 1.0, 1.25, 1.5, 1.75)

@@ -79,6 +79,9 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # Context modules and FCN: refine at stride 4, by DeepLabV3+'s decoder with so many
     # channels, for small things and borders. None: as published, no decoder.
     config.decoder_channels = placeholder(int)
+    # Add the logits of the last stage to the decoder's, which then has only the detail
+    # to learn: with many classes several times as fast.
+    config.coarse_logits = placeholder(bool)
     # The rest are options of some models alone; giving one to another is an error.
     # EM attention (the NMF of "hamburger_…" has some of the same names):
     # K, the number of bases, of each head; heads split the channels.

@@ -23,6 +23,7 @@ def get_config(model: str = "emanet_lite0") -> ConfigDict:
     config.model.freeze_bn = True
     if not model.startswith(("deeplab", "psanet")):
         config.model.decoder_channels = 64
+        config.model.coarse_logits = True
     config.model.bn_decay = 0.95  # of the head
     config.data.name = "folder"
     config.data.crop_size = (225, 225)

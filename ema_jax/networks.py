@@ -81,6 +81,7 @@ def ContextNet(  # noqa: N802
     bn_decay: float = 0.9997,
     concat_input: bool = False,
     decoder_channels: int | None = None,
+    coarse_logits: bool = False,
     backbone: type[nn.Module] = ResNet,
     auxiliary_head: bool = False,
     align_corners: bool = True,
@@ -98,7 +99,7 @@ def ContextNet(  # noqa: N802
         dtype: compute type.
         hidden_channels: channels before the classifier.
         bn_decay: share of the old running statistics that BN keeps.
-        concat_input, decoder_channels: see `ContextHead`.
+        concat_input, decoder_channels, coarse_logits: see `ContextHead`.
         backbone: see `make_segmenter`.
         auxiliary_head: an `FCNHead` of `hidden_channels`; see `Segmenter`.
         align_corners: see `Segmenter`.
@@ -134,6 +135,7 @@ def ContextNet(  # noqa: N802
         hidden_channels=hidden_channels,
         concat_input=concat_input,
         decoder_channels=decoder_channels,
+        coarse_logits=coarse_logits,
         **of_backbone,
     )
 

@@ -31,7 +31,14 @@ def head_conv(
     )
 
 
-def classify(x: Array, num_classes: int, dropout_rate: float, *, train: bool) -> Array:
+def classify(
+    x: Array,
+    num_classes: int,
+    dropout_rate: float,
+    *,
+    train: bool,
+    name: str = "classifier",
+) -> Array:
     """Channel dropout and a 1×1 convolution, in the scope of the calling module."""
     check_count("num_classes", num_classes)
     x = nn.Dropout(dropout_rate, broadcast_dims=(1, 2), deterministic=not train)(x)
@@ -40,5 +47,5 @@ def classify(x: Array, num_classes: int, dropout_rate: float, *, train: bool) ->
         use_bias=True,
         kernel_init=torch_uniform,
         bias_init=uniform_bias(x.shape[-1]),
-        name="classifier",
+        name=name,
     )(x.astype(jnp.float32))

@@ -1,11 +1,14 @@
 """The head of EMANet, with any context module."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.backbones import Features
+from ema_jax.enlarge import enlarge
 from ema_jax.heads.common import classify, head_conv
 from ema_jax.heads.decoder import decode
 from ema_jax.layers import ConvBN
@@ -27,6 +30,9 @@ class ContextHead(nn.Module):
         decoder_channels: refine at stride 4, by DeepLabV3+'s decoder with so many
             channels and half as many of stage 1, so that small things and borders are
             found; None: the logits are those of the last stage.
+        coarse_logits: add the logits of the last stage, enlarged, to the decoder's,
+            which then has only the detail to learn. Without a decoder they are all
+            there is.
     """
 
     context: nn.Module
@@ -38,6 +44,7 @@ class ContextHead(nn.Module):
     dtype: DTypeLike = jnp.float32
     concat_input: bool = False
     decoder_channels: int | None = None
+    coarse_logits: bool = False
 
     @nn.compact
     def __call__(self, stages: tuple[Features, ...], *, train: bool) -> Array:
@@ -52,20 +59,38 @@ class ContextHead(nn.Module):
         if self.concat_input:
             x = jnp.concatenate([features.astype(x.dtype), x], axis=-1)
             x = self._conv_bn(self.hidden_channels, "fuse")(x, train=train, mask=mask)
-        if self.decoder_channels is not None:
-            x = self._conv_bn(self.decoder_channels, "narrow", 1)(
-                x, train=train, mask=mask
-            )
-            x = decode(
-                x,
-                stages[0],
-                low_level_channels=-(-self.decoder_channels // 2),
-                channels=self.decoder_channels,
-                bn_decay=self.bn_decay,
-                dtype=self.dtype,
-                train=train,
-            )
-        return classify(x, self.num_classes, self.dropout_rate, train=train)
+        classifier = partial(
+            classify,
+            num_classes=self.num_classes,
+            dropout_rate=self.dropout_rate,
+            train=train,
+        )
+        if self.decoder_channels is None:
+            return classifier(x)
+        refined = self._refine(x, mask, stages[0], self.decoder_channels, train)
+        logits = classifier(refined)
+        if self.coarse_logits:
+            low, mask = stages[0]
+            logits += enlarge(classifier(x, name="coarse"), mask, low)
+        return logits
+
+    def _refine(
+        self,
+        x: Array,
+        mask: Array | None,
+        stage: Features,
+        channels: int,
+        train: bool,
+    ) -> Array:
+        return decode(
+            self._conv_bn(channels, "narrow", 1)(x, train=train, mask=mask),
+            stage,
+            low_level_channels=-(-channels // 2),
+            channels=channels,
+            bn_decay=self.bn_decay,
+            dtype=self.dtype,
+            train=train,
+        )
 
     def _conv_bn(self, features: int, name: str, kernel_size: int = 3) -> ConvBN:
         return head_conv(

@@ -67,9 +67,36 @@ def test_the_first_stage_is_seen_at_its_own_pixels(variables):
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_the_coarse_logits_are_added(variables):
+    """Theirs alone, where the decoder's classifier knows nothing."""
+    fine = variables["params"]["classifier"]
+    blank = jax.tree.map(jnp.zeros_like, fine)
+    coarse = {
+        "kernel": jax.random.normal(jax.random.key(2), fine["kernel"].shape),
+        "bias": jnp.arange(3.0),
+    }
+
+    def logits(model, classifier):
+        params = {**variables["params"], "coarse": coarse, "classifier": classifier}
+        return model.apply({**variables, "params": params}, stages(), train=False)
+
+    both = head(decoder_channels=CHANNELS, coarse_logits=True)
+    alone = logits(both, blank)
+    np.testing.assert_allclose(alone[:, ::4, ::4], logits(head(), coarse), rtol=1e-5)
+    np.testing.assert_allclose(
+        logits(both, fine) - alone,
+        logits(head(decoder_channels=CHANNELS), fine),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_an_image_on_a_canvas_gets_what_it_gets_alone(variables, train):
-    model = head(decoder_channels=CHANNELS)
+    model = head(decoder_channels=CHANNELS, coarse_logits=True)
+    params = variables["params"]
+    params = {**params, "coarse": params["classifier"]}  # of as many channels
+    variables = {**variables, "params": params}
     mask = np.zeros(LOW[:3], bool)
     mask[:, :5, :9] = True
     small = [

@@ -140,6 +140,7 @@ def test_fields_of_backbone_and_head(config):
     config.freeze_bn = True
     config.dropout_rate = 0.4
     config.decoder_channels = 6
+    config.coarse_logits = True
     model = build_model(config, 7)
     assert model.backbone.output_stride == 16
     assert model.backbone.in_channels == 5
@@ -147,12 +148,13 @@ def test_fields_of_backbone_and_head(config):
     assert model.backbone.freeze_bn
     assert model.head.dropout_rate == 0.4
     assert model.head.decoder_channels == 6
+    assert model.head.coarse_logits
     assert model.head.num_classes == 7
 
 
 def test_every_field_is_a_test_above(config):
     elsewhere = {"name", "dtype", "output_stride", "dropout_rate", "auxiliary_head"}
-    elsewhere |= {"in_channels", "freeze_bn", "decoder_channels"}
+    elsewhere |= {"in_channels", "freeze_bn", "decoder_channels", "coarse_logits"}
     others = {field for _, field, _, _ in OTHER_FIELDS}
     tested = EMAU_FIELDS.keys() | others | elsewhere
     assert set(config) == tested | set(ONLY_AT_START)
