@@ -71,7 +71,7 @@ class ContextHead(nn.Module):
         logits = classifier(refined)
         if self.coarse_logits:
             low, mask = stages[0]
-            logits += enlarge(classifier(x, name="coarse"), mask, low)
+            logits += enlarge(classifier(x, name="coarse_classifier"), mask, low)
         return logits
 
     def _refine(

@@ -1,6 +1,7 @@
 """Converted variables in a model that already has its own."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from ema_jax.weights.architecture import is_backbone
 from ema_jax.weights.describe import describe, few
 
 Path = tuple[str, ...]
-CLASSIFIER = "classifier"
+CLASSIFIERS = frozenset(("classifier", "coarse_classifier"))
+"""The modules whose shape depends on the number of classes."""
 
 
 def check_shapes(
@@ -58,7 +60,7 @@ params/backbone/scale (3,), not (4,)
     found = [f"{what}: {_join(x)}" for what, x in problems.items() if x]
     if not found:
         return
-    if all(CLASSIFIER in path for x in problems.values() for path in x):
+    if not any(map(CLASSIFIERS.isdisjoint, chain(*problems.values()))):
         found.append("drop_classifier=True keeps the model's own classifier")
     whose, wanted_for = describe(variables), describe(model_variables)
     if whose != wanted_for:
@@ -91,7 +93,7 @@ def _leaves(variables: Mapping[str, Any], drop_classifier: bool) -> dict[Path, A
     leaves = flatten_dict(variables)
     if not drop_classifier:
         return leaves
-    return {path: x for path, x in leaves.items() if CLASSIFIER not in path}
+    return {path: x for path, x in leaves.items() if CLASSIFIERS.isdisjoint(path)}
 
 
 def _join(problems: Mapping[Path, str]) -> str:

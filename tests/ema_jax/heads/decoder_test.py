@@ -77,7 +77,11 @@ def test_the_coarse_logits_are_added(variables):
     }
 
     def logits(model, classifier):
-        params = {**variables["params"], "coarse": coarse, "classifier": classifier}
+        params = {
+            **variables["params"],
+            "coarse_classifier": coarse,
+            "classifier": classifier,
+        }
         return model.apply({**variables, "params": params}, stages(), train=False)
 
     both = head(decoder_channels=CHANNELS, coarse_logits=True)
@@ -95,7 +99,10 @@ def test_the_coarse_logits_are_added(variables):
 def test_an_image_on_a_canvas_gets_what_it_gets_alone(variables, train):
     model = head(decoder_channels=CHANNELS, coarse_logits=True)
     params = variables["params"]
-    params = {**params, "coarse": params["classifier"]}  # of as many channels
+    params = {
+        **params,
+        "coarse_classifier": params["classifier"],
+    }  # of as many channels
     variables = {**variables, "params": params}
     mask = np.zeros(LOW[:3], bool)
     mask[:, :5, :9] = True

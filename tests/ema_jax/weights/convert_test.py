@@ -1,6 +1,7 @@
 """State dicts in and out, and every way in which one does not fit."""
 
 import math
+from functools import partial
 
 import jax
 import numpy as np
@@ -247,6 +248,18 @@ def test_another_class_count_drops_the_classifier_on_demand():
     for path, leaf in flatten_dict(fitted).items():
         own = flatten_dict(variables)[path]
         np.testing.assert_array_equal(leaf, -1 if "classifier" in path else own)
+
+
+def test_a_network_without_coarse_logits_starts_one_that_has_them():
+    network = partial(MODELS["emanet_tiny"], decoder_channels=8)
+    given = variable_shapes(network(num_classes=3))
+    model = variable_shapes(network(num_classes=5, coarse_logits=True))
+    with pytest.raises(
+        ValueError,
+        match=r"missing: params/head/coarse_classifier/bias.*drop_classifier=True",
+    ):
+        check_shapes(given, model)
+    check_shapes(given, model, drop_classifier=True)
 
 
 def test_a_backbone_leaves_the_head():
