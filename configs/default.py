@@ -80,7 +80,7 @@ def model(name: str = "emanet_r101") -> ConfigDict:
     # channels, for small things and borders. None: as published, no decoder.
     config.decoder_channels = placeholder(int)
     # Add the logits of the last stage to the decoder's, which then has only the detail
-    # to learn: with many classes several times as fast.
+    # to learn: with many classes it gets there sooner.
     config.coarse_logits = placeholder(bool)
     # The rest are options of some models alone; giving one to another is an error.
     # EM attention (the NMF of "hamburger_…" has some of the same names):

@@ -1,7 +1,7 @@
 """Convolution of images, by what is fast on the machine that runs it.
 
 On TPUs and GPUs that is XLA's. On CPUs XLA's gradient by a dense kernel takes up to
-five times, and all of a depthwise convolution up to twenty times, what the same sums
+five times, and all of a depthwise convolution up to thirty times, what the same sums
 take as products of shifted images: `benchmarks/convolution.py` measures them.
 """
 
@@ -23,7 +23,6 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 TRANSPOSED = ("NHWC", "HWOI", "NHWC")
 MUCH = 2**28
 """Multiply-adds from which on shifts are worth the time to compile them."""
-
 
 PLAIN = Window()
 

@@ -22,8 +22,8 @@ ROWS = range(4, 14)
 """Of a band, where each channel is apart; fewer make more rounds, more a program that
 takes longer to compile."""
 
-Band = Callable[[Array | int], tuple[Array, Array]]
-"""From its number to the images (1, …) and the gradient (1, rows, …) of a band."""
+Band = tuple[Array, Array]
+"""The images (1, …) and the gradient (1, rows, …) of a band."""
 
 
 def kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Array:
@@ -37,7 +37,7 @@ def kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Arr
 
 def _cut(
     x: Array, gradient: Array, size: int, window: Window, rows: int
-) -> tuple[int, Band]:
+) -> tuple[int, Callable[[Array | int], Band]]:
     """How many bands of so many rows of the gradient there are, and each of them.
 
     The last band of an image ends in rows of zeros.
@@ -49,7 +49,7 @@ def _cut(
     outputs = jnp.pad(gradient, ((0, 0), (0, below), (0, 0), (0, 0)))
     reach = (rows - 1) * window.stride + 1 + window.dilation * (size - 1)
 
-    def band(index: Array | int) -> tuple[Array, Array]:
+    def band(index: Array | int) -> Band:
         image, top = index // bands, index % bands * rows
         inputs = lax.dynamic_slice(
             images, (image, top * window.stride, 0, 0), (1, reach, *images.shape[2:])
@@ -72,9 +72,7 @@ def _depthwise(x: Array, gradient: Array, size: int, window: Window) -> Array:
     count, band = _cut(x, gradient, size, window, rows)
     wide = jnp.promote_types(x.dtype, jnp.float32)
 
-    def add(
-        index: Array, state: tuple[list[Array], tuple[Array, Array]]
-    ) -> tuple[list[Array], tuple[Array, Array]]:
+    def add(index: Array, state: tuple[list[Array], Band]) -> tuple[list[Array], Band]:
         totals, (inputs, output) = state
         views = shifts(inputs.astype(wide), output.shape[1:3], size, window)
         factors = output[0].astype(wide)

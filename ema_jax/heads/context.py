@@ -67,30 +67,22 @@ class ContextHead(nn.Module):
         )
         if self.decoder_channels is None:
             return classifier(x)
-        refined = self._refine(x, mask, stages[0], self.decoder_channels, train)
-        logits = classifier(refined)
-        if self.coarse_logits:
-            low, mask = stages[0]
-            logits += enlarge(classifier(x, name="coarse_classifier"), mask, low)
-        return logits
-
-    def _refine(
-        self,
-        x: Array,
-        mask: Array | None,
-        stage: Features,
-        channels: int,
-        train: bool,
-    ) -> Array:
-        return decode(
-            self._conv_bn(channels, "narrow", 1)(x, train=train, mask=mask),
-            stage,
-            low_level_channels=-(-channels // 2),
-            channels=channels,
+        low = stages[0]
+        narrow = self._conv_bn(self.decoder_channels, "narrow", 1)
+        refined = decode(
+            narrow(x, train=train, mask=mask),
+            low,
+            low_level_channels=-(-self.decoder_channels // 2),
+            channels=self.decoder_channels,
             bn_decay=self.bn_decay,
             dtype=self.dtype,
             train=train,
         )
+        logits = classifier(refined)
+        if self.coarse_logits:
+            coarse = classifier(x, name="coarse_classifier")
+            logits += enlarge(coarse, low.mask, low.x)
+        return logits
 
     def _conv_bn(self, features: int, name: str, kernel_size: int = 3) -> ConvBN:
         return head_conv(

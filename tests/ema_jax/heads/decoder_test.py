@@ -98,11 +98,8 @@ def test_the_coarse_logits_are_added(variables):
 @pytest.mark.parametrize("train", [False, True])
 def test_an_image_on_a_canvas_gets_what_it_gets_alone(variables, train):
     model = head(decoder_channels=CHANNELS, coarse_logits=True)
-    params = variables["params"]
-    params = {
-        **params,
-        "coarse_classifier": params["classifier"],
-    }  # of as many channels
+    fine = variables["params"]["classifier"]  # of as many channels
+    params = {**variables["params"], "coarse_classifier": fine}
     variables = {**variables, "params": params}
     mask = np.zeros(LOW[:3], bool)
     mask[:, :5, :9] = True
