@@ -12,12 +12,8 @@ from ml_collections import ConfigDict
 
 from ema_jax.classes import Classes
 from train.configuration.limits import check_limits
-from train.data import data_options, open_dataset
-from train.data.corrupt import evaluated_split, tolerant
-from train.data.jitter import check_jitter
-from train.data.repeat import repeat_rare
 from train.data.users import load_augment
-from train.devices.distributed import compile_together, meet
+from train.devices.distributed import compile_together
 from train.devices.memory import compile_to_fit
 from train.devices.mesh import to_devices
 from train.devices.partition import (
@@ -31,10 +27,10 @@ from train.devices.preemption import Preemption
 from train.evaluation.choice import FRESH, make_merit
 from train.evaluation.metrics import Scores, table
 from train.evaluation.validation import Validation
-from train.inspection.look import check
 from train.report.facts import describe
 from train.report.page import NAME
 from train.training.batches import load_batches
+from train.training.data import look_through, open_data
 from train.training.divergence import Divergence
 from train.training.evaluations import Evaluations
 from train.training.length import training_length
@@ -83,37 +79,25 @@ class Training:
         mesh = configured_mesh(config)
         check_batch(config, mesh)
         self.sharding = mesh.batch
-        self.dataset = open_dataset(config.data.name, **data_options(config))
-        meet("the data is prepared")
-        tolerance = config.data.corrupt, config.data.max_corrupt
-        train_source = self.dataset.source(config.data.train_split)
-        self.source = tolerant(train_source, *tolerance)
-        val_split = evaluated_split(self.dataset, config.data.val_split, *tolerance)
+        data = open_data(config)
+        self.dataset = data.dataset
         self.classes = Classes(self.dataset.class_names, self.dataset.palette)
-        self.length = training_length(config, len(train_source))
+        counts = len(data.train), len(data.val.source)
+        self.length = training_length(config, counts[0])
         num_steps = self.length.num_steps
         model, optimizer = build(config, self.dataset.num_classes, num_steps)
         check_pooling(config, model)
         check_evaluation(config.evaluation, model, mesh)
-        statistics = check(
-            self.dataset,
-            config.data.train_split,
-            config.data.val_split,
-            suspicious=config.data.suspicious,
-        )
+        canvas = crop_canvas(config, model, mesh)
+        augment = load_augment(config.data.augment, self.dataset.num_classes)
+        self.merit = make_merit(config.checkpoint.best, self.classes.names)
+        data, statistics = look_through(data, config)
         self.content = statistics.digest
         weights = class_weights(
             config.loss.class_weights, statistics.pixels, statistics.extent
         )
-        self.source = repeat_rare(
-            self.source, statistics.holds, config.data.repeat_rare, config.seed
-        )
-        self.merit = make_merit(config.checkpoint.best, self.classes.names)
-        check_jitter(config.data.color_jitter, self.dataset.channels)
-        self.canvas = crop_canvas(config, model, mesh)
-        self.augment = load_augment(config.data.augment, self.dataset.num_classes)
         self.validation = Validation(
-            val_split, model, mesh, config.evaluation, watch=True
+            data.val, model, mesh, config.evaluation, watch=True
         )
         self.checkpoints = Checkpoints(
             workdir,
@@ -121,7 +105,7 @@ class Training:
             keep_best=config.checkpoint.keep_best,
         )
         stack.callback(self.checkpoints.close)
-        self.state, self.first_batch = init_or_restore(
+        self.state, first_batch = init_or_restore(
             self.checkpoints,
             config,
             self.classes,
@@ -130,18 +114,18 @@ class Training:
             mesh,
             self.content,
         )
+        self.batches = partial(
+            load_batches, config, data.train, first_batch, canvas, augment
+        )
         self.train_step = configured_step(
             config, model, optimizer, mesh, self.state, weights
         )
         self.schedule = make_schedule(config.optimizer, num_steps)
-        self.report = Report(
-            workdir, int(self.state.step), num_steps, config.batch_size
-        )
+        self.first_step = int(self.state.step)
+        self.report = Report(workdir, self.first_step, num_steps, config.batch_size)
         stack.callback(self.report.close)
-        counts = len(train_source), len(val_split.source)
         about = describe(config, workdir, self.dataset, self.state, num_steps, counts)
         self.evaluations = Evaluations(self.validation, model, self.report, about)
-        self.first_step = int(self.state.step)
         self.patience = FRESH
         if self.first_step:
             self.patience = self.checkpoints.patience(self.first_step)
@@ -161,9 +145,7 @@ class Training:
         num_steps, evaluate_every = self.length
         if self.first_step:
             self.report.line(f"resuming {self.workdir} from step {self.first_step}")
-        batches = load_batches(
-            config, self.source, self.first_batch, self.canvas, self.augment
-        )
+        batches = self.batches()
         previous: StepMetrics | None = None
         result: Scores | None = None
         for step in range(self.first_step + 1, num_steps + 1):

@@ -1,0 +1,60 @@
+"""The data of a training: opened first, looked through once the network is known."""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from train.data import data_options, open_dataset
+from train.data.access import RandomAccess
+from train.data.corrupt import Split, evaluated_split, tolerant
+from train.data.dataset import Dataset
+from train.data.jitter import check_jitter
+from train.data.repeat import repeat_rare
+from train.devices.distributed import meet
+from train.inspection.look import check
+from train.inspection.statistics import Statistics
+
+
+class Data(NamedTuple):
+    """Of a training.
+
+    Attributes:
+        dataset: of both splits.
+        train: the examples to learn from.
+        val: the split to evaluate on.
+    """
+
+    dataset: Dataset
+    train: RandomAccess
+    val: Split
+
+
+def open_data(config: ConfigDict) -> Data:
+    """Both splits, once the first process has prepared them."""
+    options = config.data
+    dataset = open_dataset(options.name, **data_options(config))
+    meet("the data is prepared")
+    check_jitter(options.color_jitter, dataset.channels)
+    tolerance = options.corrupt, options.max_corrupt
+    return Data(
+        dataset,
+        tolerant(dataset.source(options.train_split), *tolerance),
+        evaluated_split(dataset, options.val_split, *tolerance),
+    )
+
+
+def look_through(data: Data, config: ConfigDict) -> tuple[Data, Statistics]:
+    """The data with rare classes repeated, and the counts of the training split.
+
+    Raises:
+        UserError: something is suspicious, and a training shall stop there.
+    """
+    options = config.data
+    statistics = check(
+        data.dataset,
+        options.train_split,
+        options.val_split,
+        suspicious=options.suspicious,
+    )
+    train = repeat_rare(data.train, statistics.holds, options.repeat_rare, config.seed)
+    return data._replace(train=train), statistics
