@@ -10,6 +10,7 @@ from typing import Any
 
 try:
     from train.commands import (
+        check_data_named,
         load,
         run_ablate,
         run_aot,
@@ -132,12 +133,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_path(command: argparse._ActionsContainer, *names: str, **options: Any) -> None:
-    """A path that is not empty; ~ is the home folder, also behind an equals sign."""
+    """A path that is not empty; ~ is the home folder, also behind an equals sign.
+
+    `a/../b` is `b`, whether or not there is an `a`.
+    """
 
     def path(text: str) -> str:
         if not text:
             raise argparse.ArgumentTypeError("is empty; give a path")
-        return os.path.expanduser(text)
+        text = os.path.expanduser(text)
+        return text if "://" in text else os.path.normpath(text)
 
     command.add_argument(*names, type=path, **options)
 
@@ -287,6 +292,7 @@ def run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
         return run_demo(options, load_network)
     trained = load_network()
     if options.command == "evaluate":
+        check_data_named(options.weights, options.config, overrides)
         return run_evaluate(trained, options.split, options.output)
     return run_predict(
         trained, options.images, options.output, options.confidence, options.bases

@@ -83,7 +83,9 @@ def main() -> None:
         whole, less = (scores(trained, m, dataset) for m in (trained.model, plain))
         source = dataset.source(data.val_split)
         height, width = data.crop_size
-        images = [source[i]["image"][:height, :width] for i in range(IMAGES)]
+        images = [
+            source[i]["image"][:height, :width] for i in range(min(IMAGES, len(source)))
+        ]
         share = addition(trained, images)
         print(f"| {workdir} | {whole:.2f} | {less:.2f} | {share:.3f} |", flush=True)
 

@@ -1,4 +1,4 @@
-"""Your own images on a CPU, from ImageNet; see "Your own data" in the README.
+"""Your own images on a CPU, from ImageNet; see docs/data.md.
 
 Give the data with `--config.data.root=…`: images/, labels/, train.txt, val.txt and the
 class names in classes.txt. A model without published weights, such as `emanet_tiny`,

@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from ema_jax.kernel_gradient import kernel_gradient
 from ema_jax.options import check_option
+from ema_jax.prepare import varying
 from ema_jax.shifts import Window, frame, shifts
 
 Implementation = Literal["xla", "shifted"]
@@ -47,15 +48,17 @@ def convolve(
     """Convolution with symmetric padding `dilation · (k-1)/2` of zeros, never "SAME".
 
     `y[b, i, j] = Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · kernel[u, v]`,
-    u and v counted from the middle. Derivatives of any order and direction are those of
-    `lax.conv_general_dilated`, up to rounding.
+    u and v counted from the middle. Derivatives of any order, in reverse mode, are
+    those of `lax.conv_general_dilated` up to rounding; "xla" has those in forward mode
+    too, which JAX refuses for the others on CPUs.
 
     Args:
         x: images (B, H, W, C).
         kernel: (k, k, C / groups, features), k odd.
         window: how it moves.
         implementation: "xla"; "shifted", a sum of products of shifted images; or None,
-            what is faster on the platform for which the program is compiled.
+            what is faster on the platform for which the program is compiled; under
+            `jax.shard_map` that is "xla".
 
     Returns:
         (B, ⌈H/stride⌉, ⌈W/stride⌉, features).
@@ -86,9 +89,9 @@ def convolve(
 def choose(x: Array, kernel: Array, window: Window) -> Choice:
     """What is faster on CPUs, measured by `benchmarks/convolution.py`.
 
-    Shifts for all that is depthwise. Where there is much to do, for the gradient by the
-    kernel; for all of a product of pixels, and where the kernel is larger than the
-    images, as XLA turns it around in memory.
+    Shifts for all that is depthwise, and for 1×1 kernels, which are products of pixels.
+    Where there is much to do, for the gradient by the kernel; and for all, where the
+    kernel is larger than the images, as XLA turns it around in memory.
     """
     if window.groups > 1:
         return Choice("shifted", "shifted", "shifted")
@@ -106,8 +109,14 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
 
 
 def _can_be_shifted(x: Array, kernel: Array, window: Window) -> bool:
-    """Images of a known size; a dense kernel, or one with an output a channel."""
+    """Images of a known size; a dense kernel, or one with an output a channel.
+
+    None that differ from device to device: only XLA's own gradient by a kernel that
+    all share is their sum.
+    """
     if x.ndim != 4 or not all(isinstance(side, int) for side in x.shape[1:]):
+        return False
+    if varying(x) or varying(kernel):
         return False
     return window.groups == 1 or window.groups == x.shape[-1] == kernel.shape[-1]
 

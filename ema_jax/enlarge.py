@@ -23,6 +23,9 @@ def enlarge(x: Array, mask: Array | None, like: Array) -> Array:
     Returns:
         (B, H, W, C), with any values where no image is.
 
+    Raises:
+        ValueError: halving `like`, rounded up, never gives the sides of `x`.
+
     Example:
         >>> x = jnp.array([[[[0.0], [4.0]]]])
         >>> enlarge(x, None, jnp.ones((1, 1, 5)))[0, 0, :, 0]
@@ -30,8 +33,20 @@ def enlarge(x: Array, mask: Array | None, like: Array) -> Array:
     """
     if x.shape[1:3] == like.shape[1:3]:
         return x
+    _check_sides(x.shape[1:3], like.shape[1:3])
     small = subsample_mask(mask, 2)
     return double(enlarge(x, small, like[:, ::2, ::2]), small, like)
+
+
+def _check_sides(small: tuple[int, ...], large: tuple[int, ...]) -> None:
+    halved = large
+    while halved != small:
+        if max(halved) == 1:
+            raise ValueError(
+                f"{small} pixels are not {large} halved and rounded up, however often; "
+                "let the stages of the backbone have ⌈side/2⌉ pixels"
+            )
+        halved = tuple(-(-side // 2) for side in halved)
 
 
 def double(x: Array, mask: Array | None, like: Array) -> Array:

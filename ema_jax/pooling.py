@@ -15,8 +15,9 @@ def max_pool(x: Array) -> Array:
     """The largest of each 3×3 window, two pixels apart, as in the stem of a ResNet.
 
     `y[b, i, j] = max x[b, 2i + u, 2j + v]`, u and v from -1 to 1, within the image. The
-    gradient goes to the first of equals. On CPUs it is made of shifted images: XLA's
-    own counts the positions of all windows, and takes several times as long.
+    gradient goes to the first of equals. On CPUs it is made of shifted images, in
+    reverse mode: XLA's own counts the positions of all windows, and takes several times
+    as long.
 
     Args:
         x: images (B, H, W, C).

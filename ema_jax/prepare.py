@@ -71,11 +71,11 @@ def _spread_like(tokens: Array, array: Array, axis_name: AxisName | None) -> Arr
     sharding = without_tokens(tokens)
     if sharding is not None:
         array = jax.sharding.reshard(array, sharding)
-    missing = _varying(tokens) - _varying(array) - set(axis_names(axis_name))
+    missing = varying(tokens) - varying(array) - set(axis_names(axis_name))
     return _spread(array, tuple(missing)) if missing else array
 
 
-def _varying(array: Array) -> Set[str]:
+def varying(array: Array) -> Set[str]:
     """Axes of `shard_map` over which the devices hold different numbers."""
     kind = jax.typeof(array)
     if hasattr(kind, "manual_axis_type"):

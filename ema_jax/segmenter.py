@@ -54,7 +54,7 @@ class Segmenter(nn.Module):
         mask: Array | None = None,
         auxiliary: bool = False,
     ) -> Array | tuple[Array, Array]:
-        """Normalised images (B, H, W, 3) to logits (B, H, W, num_classes), float32.
+        """Images (B, H, W, in_channels) to logits (B, H, W, num_classes), float32.
 
         Args:
             images: normalised images, zero where the mask is false.

@@ -21,6 +21,7 @@ from train.model.listing import list_weights
 from train.model.pretrained import read_model
 from train.training.loop import train
 from train.user.errors import UserError
+from train.user.folders import check_new
 from train.workdir.restore import Trained, load_trained, load_weights
 
 DEFAULT = str(Path(__file__).parents[1] / "configs/default.py")
@@ -47,6 +48,18 @@ def load(
     assert weights is not None
     given = None if config is None else load_config(config)
     return load_weights(weights, given, overrides, DEFAULT)
+
+
+def check_data_named(
+    weights: str | None, config: str | None, overrides: Sequence[str]
+) -> None:
+    """Raise a UserError where nothing says on which data weights are evaluated."""
+    named = any(override.startswith("--config.data.name") for override in overrides)
+    if weights is not None and config is None and not named:
+        raise UserError(
+            f"--weights={weights} says its network, but not on which data to evaluate "
+            "it; add --config.data.name=folder --config.data.root=…"
+        )
 
 
 def run_evaluate(trained: Trained, split: str | None, output: str | None) -> None:
@@ -111,6 +124,7 @@ def run_convert(
     source: str, output: str, config: str | None, *, backbone: bool, half: bool
 ) -> None:
     """Write a workdir's best checkpoint, or any weights, as one safetensors."""
+    check_new(output)
     trained = None
     if epath.Path(source).is_dir():
         trained = load_trained(source, mesh=make_mesh())

@@ -118,7 +118,7 @@ class ResNet(nn.Module):
     def __call__(
         self, images: Array, *, train: bool, mask: Array | None = None
     ) -> tuple[Features, ...]:
-        """Normalised images (B, H, W, 3) to the features of stages 1 to 4.
+        """Normalised images (B, H, W, in_channels) to the features of stages 1 to 4.
 
         Args:
             images: normalised images.

@@ -17,6 +17,9 @@ from ema_jax.layers import ConvBN
 class ContextHead(nn.Module):
     """The head of EMANet: 3×3 ConvBN, a context module, 3×3 ConvBN, classifier.
 
+    `C₁ dropout(C₃ context(C₃ x₄))`; with a decoder `C₁ decode(x, x₁)`, to which
+    `coarse_logits` adds the enlarged `C₁ x` of what it begins with.
+
     Attributes:
         context: module (features, *, train, mask) -> features, such as `EMAU`.
         num_classes: channels of the logits.

@@ -30,8 +30,9 @@ def model_options(variables: Tree) -> dict[str, Any]:
     Returns:
         Keyword arguments: `stage_sizes`, `stem`, `stem_width`, `width` of `ResNet`, or
         `version` of `EfficientNetLite`, and `in_channels`; with a head `num_classes`,
-        `channels`, `hidden_channels`, `num_bases`, `concat_input`, `auxiliary_head`
-        and, unless it is a `ResNet`, the class of the `backbone`.
+        `channels`, `hidden_channels`, `num_bases`, `concat_input`, `auxiliary_head`;
+        with a decoder `decoder_channels` and `coarse_logits`; and, unless it is a
+        `ResNet`, the class of the `backbone`.
 
     Raises:
         KeyError: a part that decides is missing.
@@ -53,6 +54,9 @@ def model_options(variables: Tree) -> dict[str, Any]:
     kind, head = backbone_kind(params["backbone"]), params["head"]
     if kind is not ResNet:
         options["backbone"] = kind
+    if "narrow" in head:
+        options["decoder_channels"] = _outputs(head["narrow"])
+        options["coarse_logits"] = "coarse_classifier" in head
     bases = {**head["context"], **statistics["head"]["context"]}["bases"]
     return options | {
         "num_classes": _outputs(head["classifier"]),

@@ -17,10 +17,10 @@ TELLING = {
     "head/context/maps": "double attention",
     "head/context/memory_keys": "external attention",
     "head/context/lower": "Hamburger",
+    "head/expand": "FCN",
     "head/low_level": "DeepLabV3+",
     "head/aspp": "DeepLabV3",
     "head/collect_map": "PSANet",
-    "head/expand": "FCN",
 }
 """Parameters to the network that has them; the first that is there tells."""
 

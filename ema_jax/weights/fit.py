@@ -19,7 +19,7 @@ def check_shapes(
     variables: Mapping[str, Any],
     model_variables: Mapping[str, Any],
     *,
-    drop_classifier: bool = False,
+    drop_classifier: bool | None = False,
 ) -> None:
     """Raise unless variables are those of a model, leaf by leaf.
 
@@ -28,7 +28,7 @@ def check_shapes(
             model's backbone.
         model_variables: the model's own, or their shapes from `jax.eval_shape`.
         drop_classifier: leave the classifiers out, whose shape depends on the number
-            of classes.
+            of classes; None: they are needed, and leaving them out is no advice.
 
     Raises:
         ValueError: leaves that are missing, that the model does not have or that have
@@ -43,8 +43,8 @@ def check_shapes(
         ValueError: the weights do not fit the model; of another shape: \
 params/backbone/scale (3,), not (4,)
     """
-    given = _leaves(variables, drop_classifier)
-    wanted = _leaves(model_variables, drop_classifier)
+    given = _leaves(variables, bool(drop_classifier))
+    wanted = _leaves(model_variables, bool(drop_classifier))
     if is_backbone(variables):
         wanted = {path: x for path, x in wanted.items() if path[1] == "backbone"}
     wrong = {
@@ -60,7 +60,9 @@ params/backbone/scale (3,), not (4,)
     found = [f"{what}: {_join(x)}" for what, x in problems.items() if x]
     if not found:
         return
-    if not any(map(CLASSIFIERS.isdisjoint, chain(*problems.values()))):
+    if drop_classifier is not None and not any(
+        map(CLASSIFIERS.isdisjoint, chain(*problems.values()))
+    ):
         found.append("drop_classifier=True keeps the model's own classifier")
     whose, wanted_for = describe(variables), describe(model_variables)
     if whose != wanted_for:

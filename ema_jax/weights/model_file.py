@@ -150,7 +150,7 @@ def own_names(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
         {'params/head/bias': array([0., 0.])}
     """
     leaves = flatten_dict(variables, sep=SEPARATOR)
-    return {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
+    return {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
 
 
 def in_half(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

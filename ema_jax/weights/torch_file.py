@@ -132,10 +132,10 @@ class TorchFile(NamedTuple):
         if elements > max(storage.length, MAX_EXPANDED):
             raise ValueError(f"a tensor of {elements} numbers from {storage.length}")
         itemsize = storage.dtype.itemsize
-        start, stop = (n * itemsize for n in (storage.start, storage.length))
-        data = self.read(storage)[start : start + stop]
-        if len(data) != stop:
-            raise ValueError(f"{len(data)} bytes of {stop}")
+        start, length = (n * itemsize for n in (storage.start, storage.length))
+        data = self.read(storage)[start : start + length]
+        if len(data) != length:
+            raise ValueError(f"{len(data)} bytes of {length}")
         if not elements:
             return np.empty(size, storage.dtype)
         found = np.frombuffer(data, storage.dtype)[offset:]

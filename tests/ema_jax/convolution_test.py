@@ -141,3 +141,23 @@ def test_another_name_is_refused():
     x, kernel, _ = operands(3, Window(), 5)
     with pytest.raises(ValueError, match="implementation='fast'"):
         convolve(x, kernel, implementation="fast")
+
+
+@pytest.mark.parametrize("window", [Window(), Window(groups=4)])
+def test_under_shard_map_a_shared_kernel_gets_the_sum(window, much):
+    x, kernel, gradient = operands(3, window, 4)
+
+    def by_kernel(kernel, x, gradient):
+        return jax.vjp(lambda k: convolve(x, k, window), kernel)[1](gradient)[0]
+
+    devices = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    shared, split = jax.P(), jax.P("data")
+    sharded = jax.shard_map(
+        by_kernel, mesh=devices, in_specs=(shared, split, split), out_specs=shared
+    )
+    np.testing.assert_allclose(
+        run(sharded, kernel, x, gradient),
+        run(by_kernel, kernel, x, gradient),
+        rtol=1e-5,
+        atol=1e-5,
+    )

@@ -37,6 +37,11 @@ def test_enlarge_is_linear_between_strides_16_and_4():
     np.testing.assert_array_equal(actual[0, 0, :, 0], np.arange(9))
 
 
+def test_sides_that_do_not_nest_are_named():
+    with pytest.raises(ValueError, match=r"\(3, 3\) pixels are not \(4, 4\) halved"):
+        enlarge(jnp.ones((1, 3, 3, 1)), None, jnp.ones((1, 4, 4)))
+
+
 def test_enlarge_stops_at_the_mask():
     """Of an image whose side at the lower stride is even."""
     x = jnp.array([1.0, 3.0, 99.0])[None, None, :, None]

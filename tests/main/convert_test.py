@@ -19,8 +19,9 @@ def test_a_trained_network_starts_another(workdir, config_file, tmp_path, capsys
     assert main.main(["evaluate", "--workdir", workdir]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == by_weights
 
-    assert main.main(["convert", workdir, str(weights), "--backbone"]) == 0
-    assert load_torch(weights)["params"].keys() == {"backbone"}
+    backbone = tmp_path / "backbone.safetensors"
+    assert main.main(["convert", workdir, str(backbone), "--backbone"]) == 0
+    assert load_torch(backbone)["params"].keys() == {"backbone"}
 
 
 def test_in_half_the_bytes_it_predicts_the_same(workdir, tmp_path):

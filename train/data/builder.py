@@ -97,10 +97,13 @@ def verified_examples(
 def _check_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> None:
     if image == mask:
         return
-    turned = " after its EXIF rotation" if image == mask[::-1] else ""
+    turned, mend = "", "make both the same size"
+    if image == mask[::-1]:
+        turned = " after its EXIF rotation"
+        mend = "turn the mask, or take the EXIF flag from the image"
     raise UserError(
         f"{pair.image}: is {image[0]}x{image[1]} (height x width){turned}, but its "
-        f"mask {pair.mask} is {mask[0]}x{mask[1]}; make both the same size"
+        f"mask {pair.mask} is {mask[0]}x{mask[1]}; {mend}"
     )
 
 

@@ -88,10 +88,10 @@ def _wrong(values: Values, coding: Coding) -> str:
     if classes == list(range(len(classes))):
         said = f"0..{len(classes) - 1}"
     ignored = _few(void) or "another"
-    return (
-        f"{_few(told)}, neither a class ({said}) nor {ignored} (ignore); "
-        "correct the mask or the list of classes"
-    )
+    mend = "correct the mask or the list of classes"
+    if len(told) > max(SHOWN, len(classes)):
+        mend = f"it may have been smoothed: export it again without, or {mend}"
+    return f"{_few(told)}, neither a class ({said}) nor {ignored} (ignore); {mend}"
 
 
 def _few(words: Sequence[str]) -> str:
@@ -121,11 +121,19 @@ def told_or_found(
 
 
 def _found(masks: Iterable[Callable[[], Values]], names: Sequence[str]) -> list[int]:
-    found: set[int] = set()
-    for mask in masks:
-        found.update(value for value in np.unique(mask()).tolist() if value < COLOR)
-    present = sorted(found)
+    each = [
+        {value for value in np.unique(mask()).tolist() if value < COLOR}
+        for mask in masks
+    ]
+    present = sorted(set().union(*each))
     values = infer_values(present, len(names))
+    unlike = sum(IGNORE_LABEL in found and 1 not in found for found in each)
+    if present == [0, 1, IGNORE_LABEL] and len(names) == 2 and unlike:
+        log.warning(
+            "%d of %d masks hold %d and no 1, which others hold: their %d is ignored; "
+            "where it is '%s', write 1 in its place",
+            *(unlike, len(each), IGNORE_LABEL, IGNORE_LABEL, names[1]),
+        )
     if values != list(range(len(names))):
         pairs = zip(values, names, strict=True)
         log.info(

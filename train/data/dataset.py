@@ -127,9 +127,15 @@ class Dataset:
     def _check(self, split: str) -> None:
         splits = _read_builder(self.folder).info.splits
         if split not in splits:
+            mend = ""
+            if self.name == "folder":
+                mend = (
+                    f"; write {split}.txt, set --config.data.val_share=0.2, or name "
+                    "another with --config.data.val_split or --config.data.train_split"
+                )
             raise UserError(
                 f"data set '{self.name}' has no split '{split}'; "
-                f"it has {', '.join(sorted(splits))}"
+                f"it has {', '.join(sorted(splits))}{mend}"
             )
 
 

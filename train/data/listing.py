@@ -156,8 +156,18 @@ class Finder:
 
 def _missing(place: str, name: str, kind: str, folders: Sequence[Path]) -> str:
     where = " or ".join(map(str, folders))
+    if not any(folder.is_dir() for folder in folders):
+        return f"{place}: '{name}' has no {kind}: {no_folder(folders[0])}"
     mend = "add the file or take the name out of the split"
     return f"{place}: '{name}' has no {kind} in {where}; {mend}"
+
+
+def no_folder(folder: Path) -> str:
+    """What to say of a folder that is not there, and what to do."""
+    beside = [path.name for path in sorted(folder.parent.glob("[!.]*/"))]
+    if not beside:
+        return f"there is no folder {folder}; make it"
+    return f"there is no folder {folder}, only {', '.join(beside)}; rename one"
 
 
 def bare(name: str) -> str:
@@ -220,6 +230,8 @@ def resolve_root(root: str | None, name: str) -> Path:
     if not root:
         raise UserError(f"data set '{name}' reads your own files; {option}")
     path = Path(root).expanduser().resolve()
+    if path.is_file():
+        raise UserError(f"{path}: no such folder, but a file; unpack it, and {option}")
     if not path.is_dir():
         raise UserError(f"{path}: no such folder for data set '{name}'; {option}")
     return path

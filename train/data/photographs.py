@@ -157,7 +157,7 @@ def measured_range(paths: Iterable[Path], channels: int = 3) -> Range:
     For whole numbers from 0 on, the least depth of `DEPTHS` that holds them all; for
     fractions up to 1, that; else the least and the largest value.
     """
-    lows, highs, whole = [], [], True
+    lows, highs, kinds = [], [], set()
     for path in paths:
         if path.suffix.lower() not in DEEP:
             continue
@@ -166,9 +166,16 @@ def measured_range(paths: Iterable[Path], channels: int = 3) -> Range:
             if deep.dtype != np.uint8:
                 lows.append(float(np.nanmin(deep)))
                 highs.append(float(np.nanmax(deep)))
-                whole &= np.issubdtype(deep.dtype, np.integer)
+                kinds.add(deep.dtype)
     low, high = min(lows), max(highs)
+    whole = all(np.issubdtype(kind, np.integer) for kind in kinds)
     chosen = likely_range(low, high, whole)
+    if len(kinds) > 1:
+        log.warning(
+            "the images are of %s, for which one range of values can hardly be right; "
+            "convert them to one type",
+            " and ".join(sorted(map(str, kinds))),
+        )
     log.info(
         "images of more than 8 bits hold %g to %g: black is %g and white %g; if that "
         "is wrong, set config.data.value_range",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from train.data.builder import Pair
 from train.data.images import below
-from train.data.listing import Finder, read_list
+from train.data.listing import Finder, no_folder, read_list
 from train.data.mask_files import FOREIGN, MASK_SUFFIXES
 from train.user.errors import UserError
 
@@ -89,10 +89,21 @@ class Splits:
         if not splits:
             raise UserError(
                 f"{self.root}: has neither train.txt and val.txt nor images/train and "
-                "images/val; add lists (one name per line) or one folder per split, or "
-                "set --config.data.val_share=0.2 to split the images/ there"
+                f"images/val; {self._mend()}"
             )
         return splits
+
+    def _mend(self) -> str:
+        """What to do where there are no splits."""
+        around = [self.root.parent, *_subfolders(self.root)]
+        if not (self.root / "images").is_dir():
+            for folder in around:
+                if (folder / "images").is_dir():
+                    return f"is it {folder} that is meant?"
+        return (
+            "add lists (one name per line) or one folder per split, or set "
+            "--config.data.val_share=0.2 to split the images/ there"
+        )
 
     def _finder(self, folders: Sequence[tuple[Path, Path]]) -> Finder:
         """Of masks there, and of polygons there or beside the images."""
@@ -178,6 +189,8 @@ class Splits:
             stems = {s: path for s, path in stems.items() if path.stem not in own}
         named = [(stem, str(path)) for stem, path in stems.items()]
         if not named and split in NEEDED_SPLITS:
+            if not images.is_dir():
+                raise UserError(no_folder(images))
             raise UserError(f"{images}: the split is empty; put its images there")
         if not _some_masks(finder, split, named):
             return []
@@ -193,6 +206,11 @@ class Splits:
             digest = hashlib.sha256(key.encode()).digest()[:8]
             chosen = int.from_bytes(digest) < share * 2**64
             splits["val" if chosen else "train"].append(pair)
+        if len(pairs) == 1:
+            raise UserError(
+                f"{self.root}: has one image alone, and one cannot be for training and "
+                "for validation; add others"
+            )
         for split, chosen_pairs in splits.items():
             if not chosen_pairs:
                 raise UserError(

@@ -58,7 +58,7 @@ def demo(
         ) from error
     with listen(host, number) as listening:
         page = make_demo(load(), examples, side)
-        app = make_app(page, LOCAL if is_local(host) else ("*",))
+        app = make_app(page, (*LOCAL, host) if is_local(host) else ("*",))
         config = uvicorn.Config(
             app,
             log_config=None,  # it would close the handlers of others
@@ -75,14 +75,15 @@ def make_demo(trained: Trained, folder: str | None, max_side: int) -> "Demo":
     from train.demo.server import Demo
 
     viewer, name = Viewer(trained.predictor), trained.description.network.name
-    channels = in_channels(trained.model)
+    channels, preprocessing = in_channels(trained.model), viewer.predictor.preprocessing
+    value_range = trained.config.data.get("value_range") or preprocessing.value_range
     if folder is not None:
-        photos = read_examples(folder, max_side, channels)
+        photos = read_examples(folder, max_side, channels, value_range)
     else:
         photos = scenes(trained.classes) if channels == 3 else []
     if not photos:
         log.info("note: there are no examples; --examples FOLDER gives some")
-    return Demo(viewer, name, photos, max_side, trained.config.data.get("value_range"))
+    return Demo(viewer, name, photos, max_side, value_range)
 
 
 def whole(option: str, text: str, low: int, high: int) -> int:

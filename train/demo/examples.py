@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ema_jax.classes import Classes
 from train.data.images import SUFFIXES, image_files, read_bytes
+from train.data.photographs import Range
 from train.data.shapes import CLASS_NAMES, SPLITS, scene
 from train.demo.reading import MAX_BYTES, Photo, read_photo, too_many_bytes
 from train.user.errors import UserError
@@ -25,7 +26,9 @@ def scenes(classes: Classes) -> list[Photo]:
     return [Photo(f"scene {seed}", image, image.shape[:2]) for seed, image in photos]
 
 
-def read_examples(folder: str, max_side: int, channels: int) -> list[Photo]:
+def read_examples(
+    folder: str, max_side: int, channels: int, value_range: Range | None = None
+) -> list[Photo]:
     """The first `MAX_EXAMPLES` images below a folder, in the order of their names.
 
     One that cannot be shown is passed over, which the log says.
@@ -38,7 +41,7 @@ def read_examples(folder: str, max_side: int, channels: int) -> list[Photo]:
     photos = []
     for path in paths:
         try:
-            photos.append(_read(path, max_side, channels))
+            photos.append(_read(path, max_side, channels, value_range))
         except UserError as error:
             log.warning("example passed over: %s", error)
     if not photos:
@@ -55,7 +58,7 @@ def check_folder(folder: str) -> None:
         raise UserError(f"--examples={folder}: no such folder")
 
 
-def _read(path: Path, max_side: int, channels: int) -> Photo:
+def _read(path: Path, max_side: int, channels: int, value_range: Range | None) -> Photo:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path.name}: cannot be shown: {too_many_bytes()}")
-    return read_photo(path.name, read_bytes(path), max_side, channels)
+    return read_photo(path.name, read_bytes(path), max_side, channels, value_range)

@@ -60,7 +60,7 @@ class Demo:
     ):
         self.viewer, self.title, self.max_side = viewer, title, max_side
         self.examples = tuple(examples)
-        self.value_range = value_range or viewer.predictor.preprocessing.value_range
+        self.value_range = value_range
         self.channels = in_channels(viewer.predictor.model)
         self.answers = Answers(viewer)
         self.gallery, self.queue = Gallery(), Queue()

@@ -64,7 +64,8 @@ def find_cluster(
 ) -> Cluster | None:
     """The cluster of the flags and of the environment; None where there is none.
 
-    A flag goes before the environment. Looked for, in this order: Open MPI with more
+    All three flags go before the environment; of fewer, Open MPI and SLURM take the
+    coordinator alone. Looked for, in this order: Open MPI with more
     than one process, a SLURM step with more than one task, a TPU machine, a pod of a
     Kubernetes indexed job.
 

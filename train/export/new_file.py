@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from train.user.errors import UserError
+from train.user.folders import check_new
 
 
 @contextmanager
@@ -17,8 +18,7 @@ def new_file(path: str) -> Iterator[Path]:
         UserError: there is one of that name, or it cannot be written.
     """
     try:
-        if os.path.lexists(path):
-            raise UserError(f"{path} exists; choose another name, or remove it")
+        check_new(path)
         parent = Path(path).parent
         with tempfile.TemporaryDirectory(dir=parent, prefix=".export-") as folder:
             part = Path(folder) / Path(path).name

@@ -160,7 +160,7 @@ def place_weights(
         UserError: another depth, width or stem, or weights that are not finite.
     """
     try:
-        check_shapes(variables, variable_shapes(model))
+        check_shapes(variables, variable_shapes(model), drop_classifier=None)
         if not allow_non_finite:
             check_finite(variables)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """Folders to write in, proved before any work."""
 
+import os
 from typing import TypeVar
 from uuid import uuid4
 
@@ -34,6 +35,12 @@ def writable_folder(option: str, folder: Folder) -> Folder:
             f"({error}); pip install gcsfs google-cloud-storage"
         ) from error
     return folder
+
+
+def check_new(path: str) -> None:
+    """Raise a UserError where something has that name already."""
+    if os.path.lexists(path):
+        raise UserError(f"{path} exists; choose another name, or remove it")
 
 
 def not_written(option: str, path: epath.PathLike, error: OSError) -> UserError:

@@ -25,13 +25,13 @@ def keep_programs() -> None:
     turned_on = given["jax_enable_compilation_cache"]
     if not turned_on or given["jax_compilation_cache_dir"]:
         return
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "ema_jax" / "programs" / processor()
-    is_new = not folder.exists()
     try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = caches / "ema_jax" / "programs" / processor()
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         make_room(folder, ROOM)
-    except OSError:  # a home that cannot be written is no reason not to train
+    except (OSError, RuntimeError):  # no home, or a closed one: no reason not to train
         return
     if is_new:
         log.info(

@@ -151,6 +151,8 @@ def load_trained(
         UserError: no such workdir or checkpoint, or a mistake in an override.
     """
     folder = epath.Path(workdir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--workdir={workdir} is a file; give weights as --weights")
     if not folder.is_dir():
         raise UserError(f"--workdir={workdir} does not exist; train first")
     if not (folder / "checkpoints").is_dir():
@@ -217,6 +219,8 @@ def load_weights(
 
     if config is not None:  # a mistake in it is said before the file is read
         config = usable(config)
+    if epath.Path(path).is_dir():
+        raise UserError(f"--weights={path} is a folder; give a workdir as --workdir")
     # Whether they must be finite is known when the config is.
     description, variables = read_model(path, "--weights=", allow_non_finite=True)
     if config is None:

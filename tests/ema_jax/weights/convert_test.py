@@ -223,6 +223,14 @@ def test_every_model_is_described(name):
     assert text.endswith(" on a ResNet of 1, 1, 2, 1 blocks, width 16, 7 classes")
 
 
+def test_a_decoder_is_described_and_found_again():
+    options = {"decoder_channels": 8, "coarse_logits": True}
+    fcn = variable_shapes(MODELS["fcn_tiny"](num_classes=3, **options))
+    assert describe(fcn).startswith("FCN on ")
+    emanet = variable_shapes(MODELS["emanet_tiny"](num_classes=3, **options))
+    assert model_options(emanet).items() >= options.items()
+
+
 def test_weights_of_another_model_are_a_short_line():
     given = variable_shapes(MODELS["deeplabv3_tiny"](num_classes=3))
     model = variable_shapes(MODELS["emanet_r101"](num_classes=21))

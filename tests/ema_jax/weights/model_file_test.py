@@ -1,7 +1,7 @@
 """One file for a trained network of any kind: nothing is lost, mistakes are told."""
 
 import json
-from functools import cache
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -39,7 +39,7 @@ def variables(name: str) -> dict:
     shapes = jax.eval_shape(lambda: init_variables(model, seed=0))
     rng = np.random.default_rng(0)
     return jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes
+        lambda leaf: np.asarray(rng.standard_normal(leaf.shape, np.float32)), shapes
     )
 
 
@@ -60,8 +60,10 @@ def test_all_of_it_comes_back(name, tmp_path):
     assert description.preprocessing == HALVES
     assert description.classes.names == CLASSES.names
     np.testing.assert_array_equal(description.classes.palette, CLASSES.palette)
-    jax.tree.map(np.testing.assert_array_equal, found, variables(name))
-    jax.tree.map(np.testing.assert_array_equal, load_torch(path), variables(name))
+    same = partial(np.testing.assert_array_equal, strict=True)  # shapes and types too
+    jax.tree.map(same, found, variables(name))
+    jax.tree.map(same, load_torch(path), variables(name))
+    Predictor.load(path)
 
 
 def test_what_has_published_names_keeps_them(saved):

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
-from train.user.programs import make_room, processor
+from train.user.programs import keep_programs, make_room, processor
 
 PROGRAM = """
 import logging, sys
@@ -52,6 +53,18 @@ def test_it_can_be_turned_off(tmp_path):
 def test_a_home_that_cannot_be_written(tmp_path):
     (tmp_path / "ema_jax").write_text("not a folder")
     assert run(tmp_path) == ("False", [])
+
+
+def test_a_user_without_a_home(monkeypatch):
+    """As in a container, under a number that nobody has there."""
+    unset = {"jax_enable_compilation_cache": True, "jax_compilation_cache_dir": None}
+    monkeypatch.setattr(
+        "train.user.programs.jax", SimpleNamespace(config=SimpleNamespace(values=unset))
+    )
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    keep_programs()  # with a folder it would set the config
 
 
 def test_the_oldest_make_way(tmp_path):

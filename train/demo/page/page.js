@@ -61,7 +61,9 @@ find("#message button").onclick = () => say("");
 
 // The images.
 
-const upload = (files) => trying(() => uploadAll(files));
+let uploads = Promise.resolve(); // one after the other: none ends another
+
+const upload = (files) => (uploads = uploads.then(() => trying(() => uploadAll(files))));
 
 async function uploadAll(files) {
   say("");
@@ -102,6 +104,7 @@ function open(found, button) {
     other.ariaPressed = String(other === button);
   photo = found;
   pixel = basis = null;
+  entries = [];
   const [height, width] = found.original;
   const same = height === found.height && width === found.width;
   const note = same ? "" : `, seen at ${found.width} × ${found.height}`;
@@ -205,11 +208,15 @@ function chip({ basis: number, share, here }) {
 }
 
 async function showMaps() {
+  const of = { photo, pixel, basis };
   const last = Number(find("#iterations").value);
   const steps = [...Array(last).keys()].map((step) => step + 1);
   const chosen = steps.length > STEPS ? [...steps.slice(0, STEPS - 1), last] : steps;
   const blobs = [];
-  for (const step of chosen) blobs.push(await ask("map", address("basis.png", { basis, step })));
+  for (const step of chosen) {
+    blobs.push(await ask("map", address("basis.png", { basis, step })));
+    if (photo !== of.photo || pixel !== of.pixel || basis !== of.basis) return;
+  }
   const figures = chosen.map((step) => {
     const box = make("div", { className: find("#picture").className });
     box.onclick = choosePixel;
