@@ -28,6 +28,7 @@ try:
     from train.devices.distributed import PREEMPTED, end, initialize
     from train.user.console import log_to_stderr
     from train.user.errors import Preempted, UserError
+    from train.user.files import is_remote
     from train.user.programs import keep_programs
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] in ("train", "configs", "ema_jax"):
@@ -142,7 +143,7 @@ def add_path(command: argparse._ActionsContainer, *names: str, **options: Any) -
         if not text:
             raise argparse.ArgumentTypeError("is empty; give a path")
         text = os.path.expanduser(text)
-        return text if "://" in text else os.path.normpath(text)
+        return text if is_remote(text) else os.path.normpath(text)
 
     command.add_argument(*names, type=path, **options)
 

@@ -44,8 +44,15 @@ def load(
 ) -> Trained:
     """The network of a workdir; or of a file of weights, which a config may explain."""
     if workdir is not None:
+        if config is not None:
+            raise UserError(
+                f"--config={config} is for --weights; a workdir has its own, of which "
+                "--config.FIELD=VALUE changes a field"
+            )
         return load_trained(workdir, checkpoint, overrides)
     assert weights is not None
+    if checkpoint != "best":
+        raise UserError(f"--checkpoint={checkpoint} is for --workdir; a file has one")
     given = None if config is None else load_config(config)
     return load_weights(weights, given, overrides, DEFAULT)
 

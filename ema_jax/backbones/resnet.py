@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from ema_jax.backbones.features import Features
-from ema_jax.layers import ConvBN, add, subsample_mask
+from ema_jax.layers import ConvBN, add, hide, subsample_mask
 from ema_jax.options import check_counts, check_images, check_option
 from ema_jax.pooling import max_pool
 from ema_jax.preprocessing import IMAGENET, Preprocessing
@@ -173,6 +173,5 @@ class ResNet(nn.Module):
             )(x, train=train, mask=mask)
             mask = subsample_mask(mask, stride)
         # Behind a ReLU the zeros of hidden pixels never win: no -∞ is needed there.
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
-        x = max_pool(x)
+        x = max_pool(hide(x, mask))
         return Features(x, subsample_mask(mask, 2))

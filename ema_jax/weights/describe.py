@@ -5,10 +5,11 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 
+from ema_jax.backbones import STAGE_SIZES
 from ema_jax.weights.architecture import backbone_options, count_classes, is_backbone
 
-DEPTHS = {(3, 4, 6, 3): "50", (3, 4, 23, 3): "101", (3, 8, 36, 3): "152"}
-"""Blocks of the four stages to the published name."""
+DEPTHS = {sizes: depth for depth, sizes in STAGE_SIZES.items()}
+"""Blocks of the four stages to the published depth."""
 
 TELLING = {
     "head/context/conv1": "EM attention",

@@ -123,6 +123,42 @@ def test_a_list_that_names_a_missing_file(train_refused, data):
     assert message.startswith(f"{data}/train.txt:2: 'ghost' has no image")
 
 
+def test_a_folder_by_another_name(train_refused, data):
+    (data / "images").rename(data / "Pictures")
+    message = train_refused(f"data.root={data}")
+    assert message.endswith(
+        f"there is no folder {data}/images, only Pictures, labels; rename one"
+    )
+
+
+def test_a_folder_around_the_data(train_refused, data):
+    message = train_refused(f"data.root={data.parent}", "data.val_share=none")
+    assert message.endswith(f"is it {data} that is meant?")
+
+
+def test_no_list_of_a_split(train_refused, data):
+    (data / "val.txt").unlink()
+    message = train_refused(f"data.root={data}")
+    assert "it has train; write val.txt, set --config.data.val_share=0.2, or" in message
+
+
+def test_masks_in_which_255_is_a_class_here_and_there(
+    config_file, data, tmp_path, capsys
+):
+    """Two tools: what one writes as 255 is lost, and that is said."""
+    (data / "classes.txt").write_text("ground\nthing\n")
+    for number, path in enumerate(sorted((data / "labels").iterdir())):
+        label = np.zeros((40, 60), np.uint8)
+        label[:20] = 255 if number == 0 else 1
+        Image.fromarray(label).save(path)
+        Image.new("RGB", (60, 40)).save(data / "images" / path.name)
+    options = {"root": data, "data_dir": tmp_path / "records"}
+    overrides = (f"--config.data.{name}={path}" for name, path in options.items())
+    assert main.main(["data", f"--config={config_file}", *overrides]) == 0
+    said = capsys.readouterr().err
+    assert "1 of 6 masks hold 255 and no 1, which others hold" in said
+
+
 def test_a_missing_mask(train_refused, data):
     (data / "labels/p1.png").unlink()
     message = train_refused(f"data.root={data}")

@@ -93,6 +93,21 @@ def test_a_start_that_is_not_finite(refused, released, config_file, tmp_path):
     )
 
 
+def test_one_file_whose_data_are_not_said(refused, workdir, tmp_path):
+    path = tmp_path / "model.safetensors"
+    assert main.main(["convert", str(workdir), str(path)]) == 0
+    message = refused("evaluate", f"--weights={path}")
+    assert message.endswith("add --config.data.name=folder --config.data.root=…")
+    assert "exists; choose another name" in refused("convert", workdir, path)
+
+
+def test_a_workdir_and_a_file_in_the_place_of_each_other(refused, workdir, config_file):
+    message = refused("evaluate", f"--workdir={config_file}")
+    assert message.endswith("is a file; give weights as --weights")
+    message = refused("predict", f"--weights={workdir}", "x.png", "--output=out")
+    assert message.endswith("is a folder; give a workdir as --workdir")
+
+
 def test_weights_that_are_not_finite(refused, workdir, config_file, tmp_path):
     """They would say class 0 everywhere, and no word."""
     path = tmp_path / "model.safetensors"

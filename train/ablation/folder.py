@@ -14,7 +14,7 @@ from train.ablation.grid import Ablation
 from train.configuration.config import flat, from_json, to_json
 from train.data import Dataset
 from train.user.errors import UserError
-from train.user.files import write_whole
+from train.user.files import is_remote, write_whole
 from train.user.folders import not_written, writable_folder
 from train.workdir.lock import WorkdirLock
 
@@ -33,7 +33,7 @@ PLACES = {"data.root", "data.data_dir", "data.num_threads", "data.prefetch"}
 
 def check_local(workdir: str) -> None:
     """Raise a UserError for object storage: tables and figures are local files."""
-    if "://" in workdir:
+    if is_remote(workdir):
         raise UserError(
             f"--workdir={workdir} is object storage, which an ablation cannot write; "
             "give a folder of this machine"

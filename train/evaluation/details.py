@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from train.evaluation.metrics import Scores
+from train.evaluation.metrics import Scores, shares
 from train.evaluation.pictures import panel, write_picture
 from train.evaluation.tally import Tally, tally
 from train.evaluation.validation import Validation
@@ -100,8 +100,7 @@ def write_worst(
 
 def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> Figure:
     """The share of each true class, a row, that is predicted as each class."""
-    true = confusion.sum(1, keepdims=True)
-    share = np.divide(confusion, true, out=np.zeros(confusion.shape), where=true > 0)
+    share = shares(confusion)
     count = len(names)
     side = 2.5 + 0.3 * min(count, NAMED)
     figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")

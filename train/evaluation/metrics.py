@@ -105,6 +105,12 @@ def _percent(value: float) -> str:
     return "     –" if np.isnan(value) else f"{100 * value:6.2f}"
 
 
+def shares(confusion: np.ndarray) -> np.ndarray:
+    """Of each true class, a row, the share that is predicted as each class."""
+    true = confusion.sum(1, keepdims=True)
+    return np.divide(confusion, true, out=np.zeros(confusion.shape), where=true > 0)
+
+
 def mean_of(values: np.ndarray) -> float:
     """Mean of those that are defined; NaN where none is."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

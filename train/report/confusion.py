@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from PIL import Image
 
+from train.evaluation.metrics import shares
 from train.report.markup import append, element, embedded
 
 NAMED = 40
@@ -23,12 +24,6 @@ class Confused(NamedTuple):
     predicted: int
     pixels: int
     share: float
-
-
-def shares(confusion: np.ndarray) -> np.ndarray:
-    """Of each true class, a row, the share that is predicted as each class."""
-    true = confusion.sum(1, keepdims=True)
-    return np.divide(confusion, true, out=np.zeros(confusion.shape), where=true > 0)
 
 
 def most_confused(confusion: np.ndarray, count: int) -> list[Confused]:

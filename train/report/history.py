@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from train.user.files import write_whole
+from train.user.files import is_remote, write_whole
 from train.user.folders import not_written
 
 NAME = "metrics.jsonl"
@@ -77,7 +77,7 @@ class History:
 
     def _append(self, row: Row) -> None:
         self.rows.append(row)
-        if "://" in str(self._path):  # object storage cannot append
+        if is_remote(self._path):  # object storage cannot append
             return self._rewrite()
         try:
             with self._path.open("a") as file:

@@ -18,7 +18,7 @@ from train.report import page
 from train.report.history import History
 from train.update.step import StepMetrics
 from train.user.errors import UserError
-from train.user.files import write_whole
+from train.user.files import is_remote, write_whole
 
 PANEL = "val/image_truth_prediction"
 ROOM = 2**20
@@ -162,7 +162,7 @@ class Report:
 
         The thread that writes TensorBoard's file would die, and what waits for it hang.
         """
-        if "://" in str(self._folder):
+        if is_remote(self._folder):
             return
         free = shutil.disk_usage(self._folder).free
         if free < ROOM:

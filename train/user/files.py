@@ -5,6 +5,11 @@ import os
 from etils import epath
 
 
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path is of object storage, such as gs://bucket/run."""
+    return "://" in str(path)
+
+
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:
     """Write a file as a whole, or leave what was there; make the folders above it.
 
@@ -18,7 +23,7 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
     file = epath.Path(path)
     data = content.encode(errors="replace") if isinstance(content, str) else content
     file.parent.mkdir(parents=True, exist_ok=True)
-    if "://" in str(file):  # object storage has no other way
+    if is_remote(file):  # object storage has no other way
         file.write_bytes(data)
         return
     partial = file.with_name(f"{file.name}.partial")

@@ -24,6 +24,7 @@ from train.devices.distributed import is_break
 from train.evaluation.choice import FRESH, Patience
 from train.update.state import TrainState
 from train.user.errors import UserError
+from train.user.files import is_remote
 from train.user.folders import writable_folder
 from train.workdir.digest import differs, digest
 from train.workdir.lock import WorkdirLock
@@ -78,7 +79,7 @@ class Checkpoints:
         self.workdir = workdir
         directory = absolute(workdir) / "checkpoints"
         self._lock: WorkdirLock | None = None
-        local = not workdir.startswith("gs://")
+        local = not is_remote(workdir)
         if not read_only:
             writable_folder("workdir", directory)
             if local and jax.process_index() == 0:
@@ -159,7 +160,7 @@ class Checkpoints:
 
         Begun and not ended, a write leaves threads behind that print their own errors.
         """
-        if "://" in self.workdir:
+        if is_remote(self.workdir):
             return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self._manager.directory).free
@@ -274,7 +275,7 @@ def absolute(workdir: str) -> epath.Path:
         'gs://bucket/run'
     """
     path = epath.Path(workdir)
-    return path if "://" in workdir else path.absolute()
+    return path if is_remote(workdir) else path.absolute()
 
 
 def _metric(metrics: dict[str, float]) -> float:
