@@ -86,11 +86,16 @@ def settle(page) -> None:
 
 
 def choose(page, *files: tuple[str, bytes]) -> None:
+    hand_in(page, *files)
+    settle(page)
+
+
+def hand_in(page, *files: tuple[str, bytes]) -> None:
+    """As `choose`, without waiting for an answer."""
     given = [
         {"name": name, "mimeType": "image/png", "buffer": data} for name, data in files
     ]
     page.set_input_files("#file", given)
-    settle(page)
 
 
 def slide(page, name: str, value: int) -> None:
@@ -129,6 +134,21 @@ def test_upload_result_and_download(page, network):
     assert download.value.suggested_filename == "mine_mask.png"
     mask = np.asarray(Image.open(download.value.path()))
     np.testing.assert_array_equal(mask, network(None)(noise(1)).mask)
+
+
+def test_images_that_come_while_others_do_are_shown_too(visit):
+    page, held = visit(), []
+    page.route("**/pictures?name=slow*", lambda route: held.append(route))
+    hand_in(page, ("slow.png", png(noise(3))), ("next.png", png(noise(4))))
+    while not held:
+        page.wait_for_timeout(20)
+    hand_in(page, ("late.png", png(noise(5))))
+    held[0].continue_()
+    page.wait_for_selector("#own button[title=late]")
+    names = page.locator("#own button").evaluate_all("all => all.map(x => x.title)")
+    assert names == ["slow", "next", "late"]
+    settle(page)
+    assert not page.complaints
 
 
 def test_each_view_is_another_picture(page):
