@@ -103,7 +103,9 @@ def ContextNet(  # noqa: N802
         backbone: see `make_segmenter`.
         auxiliary_head: an `FCNHead` of `hidden_channels`; see `Segmenter`.
         align_corners: see `Segmenter`.
-        **options: further attributes of the backbone, and of the context module.
+        **options: further attributes of the backbone, and of the context module. An
+            `axis_name` is of that alone: under `shard_map` and `pmap` all other batch
+            statistics stay those of a device, under `jit` they are of the whole batch.
 
     Raises:
         ValueError: an unknown context, depth or option.
