@@ -83,9 +83,8 @@ def main() -> None:
         whole, less = (scores(trained, m, dataset) for m in (trained.model, plain))
         source = dataset.source(data.val_split)
         height, width = data.crop_size
-        images = [
-            source[i]["image"][:height, :width] for i in range(min(IMAGES, len(source)))
-        ]
+        first = range(min(IMAGES, len(source)))
+        images = [source[i]["image"][:height, :width] for i in first]
         share = addition(trained, images)
         print(f"| {workdir} | {whole:.2f} | {less:.2f} | {share:.3f} |", flush=True)
 

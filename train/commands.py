@@ -97,14 +97,13 @@ def run_predict(
     bases: str | None,
 ) -> None:
     """Write masks of images; a file that is not an image is reported at the end."""
-    data, predictor = trained.config.data, trained.predictor()
     problems = predict(
-        predictor,
+        trained.predictor(),
         images,
         output,
         confidence=confidence,
         bases=bases,
-        value_range=data.get("value_range") or predictor.preprocessing.value_range,
+        value_range=trained.value_range,
     )
     print(f"masks are in {output}")
     if problems:

@@ -43,8 +43,8 @@ def check_shapes(
         ValueError: the weights do not fit the model; of another shape: \
 params/backbone/scale (3,), not (4,)
     """
-    given = _leaves(variables, bool(drop_classifier))
-    wanted = _leaves(model_variables, bool(drop_classifier))
+    given = _leaves(variables, drop_classifier)
+    wanted = _leaves(model_variables, drop_classifier)
     if is_backbone(variables):
         wanted = {path: x for path, x in wanted.items() if path[1] == "backbone"}
     wrong = {
@@ -91,7 +91,9 @@ def fit_variables(
     return unflatten_dict(flatten_dict(model_variables) | given)
 
 
-def _leaves(variables: Mapping[str, Any], drop_classifier: bool) -> dict[Path, Any]:
+def _leaves(
+    variables: Mapping[str, Any], drop_classifier: bool | None
+) -> dict[Path, Any]:
     leaves = flatten_dict(variables)
     if not drop_classifier:
         return leaves

@@ -75,8 +75,7 @@ def make_demo(trained: Trained, folder: str | None, max_side: int) -> "Demo":
     from train.demo.server import Demo
 
     viewer, name = Viewer(trained.predictor), trained.description.network.name
-    channels, preprocessing = in_channels(trained.model), viewer.predictor.preprocessing
-    value_range = trained.config.data.get("value_range") or preprocessing.value_range
+    channels, value_range = in_channels(trained.model), trained.value_range
     if folder is not None:
         photos = read_examples(folder, max_side, channels, value_range)
     else:

@@ -108,6 +108,12 @@ class Trained:
         preprocessing = self.description.preprocessing
         return Validation(images, model, self.mesh, evaluation, preprocessing)
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Black and white of images of more than 8 bits, where that is known."""
+        known = self.description.preprocessing or preprocessing_of(self.model)
+        return self.config.data.get("value_range") or known.value_range
+
     def predictor(self, num_iters: int | None = None) -> Predictor:
         """The network that takes pictures, a picture for each device at a time.
 
@@ -151,9 +157,9 @@ def load_trained(
         UserError: no such workdir or checkpoint, or a mistake in an override.
     """
     folder = epath.Path(workdir)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--workdir={workdir} is a file; give weights as --weights")
     if not folder.is_dir():
+        if folder.exists():
+            raise UserError(f"--workdir={workdir} is a file; give weights as --weights")
         raise UserError(f"--workdir={workdir} does not exist; train first")
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoint; train first")
