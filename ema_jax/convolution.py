@@ -132,6 +132,7 @@ def _forward(
     return _convolve(x, kernel, window, choice), (x, kernel)
 
 
+@partial(jax.jit, static_argnums=(0, 1))  # for JAX to trace it once for each shape
 def _backward(
     window: Window, choice: Choice, kept: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
@@ -178,6 +179,7 @@ def xla(x: Array, kernel: Array, window: Window, *, transposed: bool = False) ->
     )
 
 
+@partial(jax.jit, static_argnames=("window", "transposed"))
 def shifted(
     x: Array, kernel: Array, window: Window, *, transposed: bool = False
 ) -> Array:

@@ -5,13 +5,13 @@ import ctypes
 import gc
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import jax
 import pytest
 
 from tests.quick import FLAGS
+from train.user.programs import make_room, processor
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = " ".join(
@@ -23,11 +23,13 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 
 KEPT = "JAX_COMPILATION_CACHE_DIR"
-"""Where a process finds the programs that another one of the run has compiled."""
+"""Where a process finds the programs that another one, or another run, has compiled."""
 
 if KEPT not in os.environ:  # in the first process of a run
-    kept = tempfile.TemporaryDirectory(prefix="programs-")
-    os.environ[KEPT] = kept.name
+    kept = Path(__file__).parents[1] / ".cache/programs" / processor()
+    kept.mkdir(parents=True, exist_ok=True)
+    make_room(kept, 2**30)
+    os.environ[KEPT] = str(kept)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ[KEPT])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
