@@ -1,5 +1,6 @@
 """Verified examples, and the one TFDS builder that writes them for every data set."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from train.data.coding import Coding, Values, decode, identity
 from train.data.masks import encode_mask, read_mask
 from train.data.photographs import Range, ValueRange, read_photograph
 from train.user.errors import UserError
+
+VALUE_RANGE = "value_range.json"
+"""Beside the records."""
 
 MEND = "; replace it or take it out of its split"
 
@@ -162,3 +166,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder):
             record = example._asdict()
             record["size"] = np.asarray(example.size, np.int32)
             yield example.name, record
+        measured = self._contents.value_range
+        if measured is not None and measured.known is not None:
+            # In the folder of an unfinished set, which is renamed once it is whole.
+            kept = Path(self.data_path) / VALUE_RANGE
+            kept.write_text(json.dumps(measured.known))

@@ -16,15 +16,12 @@ from absl import logging as absl_logging
 from numpy.typing import NDArray
 
 from train.data.access import IGNORE_LABEL, DamagedRecordError, RandomAccess
-from train.data.builder import Contents, SegmentationBuilder
+from train.data.builder import VALUE_RANGE, Contents, SegmentationBuilder
 from train.data.label_map import map_labels
 from train.data.masks import decode_mask
 from train.data.photographs import Range, decode_record
 from train.user.errors import UserError
 from train.user.names import nearest
-
-VALUE_RANGE = "value_range.json"
-"""Beside the records."""
 
 log = logging.getLogger("ema_jax")
 
@@ -194,9 +191,6 @@ def prepare(name: str, contents: Contents, data_dir: str | None) -> Path:
     _mention_older(folder)
     try:
         _write(builder)
-        if contents.value_range is not None and contents.value_range.known is not None:
-            kept = json.dumps(contents.value_range.known)
-            (folder / VALUE_RANGE).write_text(kept)
     except Exception as error:
         if isinstance(error, OSError) and folder.exists():
             return folder

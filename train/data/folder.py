@@ -20,7 +20,7 @@ from train.data.builder import Contents, Pair, verified_examples
 from train.data.class_file import read_classes
 from train.data.coding import Values, told_or_found
 from train.data.listing import fingerprint, resolve_root
-from train.data.mask_files import read_values
+from train.data.mask_files import MaskReader
 from train.data.photographs import ValueRange
 from train.data.polygons import CocoFile, drawn_classes, paint, read_coco, read_labelme
 from train.data.splits import LIST_SPLITS, FolderOptions, Splits, split_name
@@ -54,13 +54,15 @@ def open_folder(root: str | None, options: FolderOptions | None = None) -> Conte
         for name, drawing in file.drawings.items()
     }
 
+    read_mask = MaskReader(classes.colors)
+
     def drawn(path: Path) -> bool:
         return path in drawings or is_labelme(path)
 
     def read_label(path: Path) -> Values:
         if drawn(path):
             return paint(drawings.get(path) or read_labelme(path), names)
-        return read_values(path, colored=bool(classes.colors))
+        return read_mask(path)
 
     coding = partial(
         told_or_found,

@@ -1,9 +1,12 @@
 """Masks as tools write them: images of indices or of colours."""
 
 import io
+import logging
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from train.data.coding import Values, pack, shown
@@ -29,40 +32,84 @@ FOREIGN = {
 }
 """Suffixes of other tools to what they are, and what would do."""
 
+log = logging.getLogger("ema_jax")
 
-def read_values(path: Path, *, colored: bool = False) -> Values:
-    """The values (H, W) of a mask, turned by its flag; see `train.data.coding`.
+
+class MaskReader:
+    """Reads masks; notices where palettes contradict one another.
 
     Args:
-      path: of an image.
-      colored: whether the colours of an RGB image tell the classes; if not, its three
-        channels must be one.
-
-    Raises:
-      UserError: it cannot be read, or is no mask.
+      colors: that tell the classes, see `train.data.coding`; if there are none, the
+        three channels of an RGB image must be one. A palette of nothing but them is
+        read by colour, another by number.
     """
-    data = read_bytes(path, "; restore it, or take it out of its split")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            _check_kind(image, path, data)
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in INDEX_MODES:
-                return _indices(upright, path)
-            rgb = np.asarray(upright.convert("RGB"))
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError(
-            f"{path}: is larger than a mask can be ({error}); cut image and mask into "
-            "pieces"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise many types on damaged files
-        raise UserError(
-            f"{path}: cannot be read as a mask ({' '.join(str(error).split())}); "
-            "replace it, or take it out of its split"
-        ) from error
-    if colored:
-        return pack(rgb)
+
+    def __init__(self, colors: Container[int] = ()) -> None:
+        self._colors = colors
+        self._known: dict[int, tuple[int, Path]] = {}
+        self._warned = False
+
+    def __call__(self, path: Path) -> Values:
+        """The values (H, W) of a mask, turned by its flag; see `train.data.coding`.
+
+        Raises:
+          UserError: it cannot be read, or is no mask.
+        """
+        data = read_bytes(path, "; restore it, or take it out of its split")
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                _check_kind(image, path, data)
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode in INDEX_MODES:
+                    return self._indices(upright, path)
+                rgb = np.asarray(upright.convert("RGB"))
+        except UserError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise UserError(
+                f"{path}: is larger than a mask can be ({error}); cut image and mask "
+                "into pieces"
+            ) from error
+        except Exception as error:  # Pillow's decoders raise many types on damage
+            raise UserError(
+                f"{path}: cannot be read as a mask ({' '.join(str(error).split())}); "
+                "replace it, or take it out of its split"
+            ) from error
+        return pack(rgb) if self._colors else _grey(rgb, path)
+
+    def _indices(self, image: Image.Image, path: Path) -> Values:
+        values = np.asarray(image)
+        if values.dtype == bool:
+            return values.astype(np.uint8)
+        if values.size and values.min() < 0:
+            raise UserError(f"{path}: holds {values.min()}; classes are 0 or more")
+        if image.mode != "P":
+            return values
+        colors = pack(np.asarray(image.convert("RGB")))
+        numbers, places = np.unique(values, return_index=True)
+        shows = dict(
+            zip(numbers.tolist(), colors.ravel()[places].tolist(), strict=True)
+        )
+        if self._colors and all(color in self._colors for color in shows.values()):
+            return colors
+        self._compare(shows, path)
+        return values
+
+    def _compare(self, shows: dict[int, int], path: Path) -> None:
+        """Warn, once, if another mask shows a number in another colour."""
+        for number, color in shows.items():
+            before, other = self._known.setdefault(number, (color, path))
+            if color != before and not self._warned:
+                self._warned = True
+                log.warning(
+                    "%s shows %d as %s, %s as %s: palettes differ, and masks are read "
+                    "by number; if the colours tell the classes, write that of each "
+                    'as "palette" in meta.json',
+                    *(other, number, shown(before), path, shown(color)),
+                )
+
+
+def _grey(rgb: NDArray[np.uint8], path: Path) -> Values:
     if (rgb == rgb[..., :1]).all():
         return rgb[..., 0]
     colors = np.unique(rgb[(rgb != rgb[..., :1]).any(-1)][:1000], axis=0)[:3]
@@ -71,15 +118,6 @@ def read_values(path: Path, *, colored: bool = False) -> Values:
         f'{path}: looks like colours ({few}); write that of each class as "palette" in '
         "meta.json, or in labels.csv"
     )
-
-
-def _indices(image: Image.Image, path: Path) -> Values:
-    values = np.asarray(image)
-    if values.dtype == bool:
-        return values.astype(np.uint8)
-    if values.size and values.min() < 0:
-        raise UserError(f"{path}: holds {values.min()}; classes are 0 or more")
-    return values
 
 
 def _check_kind(image: Image.Image, path: Path, data: bytes) -> None:

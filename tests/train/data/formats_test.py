@@ -103,6 +103,31 @@ def test_colours_without_a_palette_are_said(root, open_root):
         open_root()
 
 
+def save_indexed(path, order):
+    """The colours as a palette PNG whose numbers are in another order."""
+    numbers = np.argsort(order).astype(np.uint8)[EXPECTED]
+    image = Image.fromarray(numbers)
+    image.putpalette(np.array(COLORS, np.uint8)[list(order)].tobytes())
+    image.save(path)
+
+
+def test_palettes_in_any_order_are_read_by_colour(root, open_root, check):
+    name_classes(root, {"palette": COLORS})
+    for path, order in zip(masks(root), ((2, 0, 1), (1, 2, 0)), strict=True):
+        save_indexed(path, order)
+    check(open_root())
+
+
+def test_palettes_that_differ_are_said(root, open_root, caplog):
+    name_classes(root)
+    first, second = masks(root)
+    save_indexed(first, (0, 1, 2))
+    save_indexed(second, (0, 2, 1))
+    open_root()
+    [said] = [text for text in caplog.messages if "palettes differ" in text]
+    assert f"{first} shows 1 as #fa3253, {second} as #3d3df5" in said
+
+
 def test_three_equal_channels_are_one(root, open_root, check):
     name_classes(root)
     for path in masks(root):

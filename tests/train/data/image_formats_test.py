@@ -1,12 +1,14 @@
 """Images as cameras and instruments write them, to the pixel and through a training."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from train.data import open_dataset
+from train.data import dataset, open_dataset
 from train.user.errors import UserError
 
 MASK = np.zeros((20, 30), np.uint8)
@@ -64,6 +66,21 @@ def test_many_bits_become_eight(opened, array, options, expected):
     wanted = np.clip(expected, 0, 255)[..., None]
     assert np.abs(image - wanted).max() <= 1
     assert image.shape == (20, 30, 3)
+
+
+def test_records_are_never_without_their_range(root, open_root, monkeypatch):
+    """Were it written after them, a training killed between the two would lose it."""
+    write, found = dataset._write, []
+
+    def watched(builder):
+        write(builder)
+        found.append(Path(builder.data_path, "value_range.json").read_text())
+
+    monkeypatch.setattr(dataset, "_write", watched)
+    for name in ("train/a", "val/b"):
+        tiff((4095 * RAMP).astype(np.uint16))(root / f"images/{name}.tif")
+    assert open_root().value_range == (0, 4095)
+    assert found == ["[0.0, 4095.0]"]
 
 
 def test_sixteen_bits_in_colour_keep_their_order(opened):
