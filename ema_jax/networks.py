@@ -291,11 +291,17 @@ def with_eval_window(model: Segmenter, eval_window: tuple[int, int]) -> Segmente
 
 def em_unit(model: Segmenter) -> EMAU:
     """The unit of a network with EM attention; a ValueError where it has none."""
-    unit = getattr(model.head, "context", None)
-    if not isinstance(unit, EMAU):
-        has = type(model.head if unit is None else unit).__name__
+    unit = find_em_unit(model)
+    if unit is None:
+        has = type(getattr(model.head, "context", None) or model.head).__name__
         raise ValueError(f"the network has no EM attention, but a {has}")
     return unit
+
+
+def find_em_unit(model: Segmenter) -> EMAU | None:
+    """The unit of a network with EM attention; None where it has none."""
+    unit = getattr(model.head, "context", None)
+    return unit if isinstance(unit, EMAU) else None
 
 
 def _with_unit(model: Segmenter, **options: Any) -> Segmenter:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ema_jax import Segmenter
-from ema_jax.networks import em_unit, with_eval_iters
+from ema_jax.networks import find_em_unit, with_eval_iters
 from train.user.errors import UserError
 
 ITERS = "eval_iters"
@@ -26,13 +26,11 @@ class IterationSweep:
         Raises:
             UserError: a model without EM attention.
         """
-        try:
-            em_unit(model)
-        except ValueError as error:
+        if find_em_unit(model) is None:
             raise UserError(
                 "config.eval_iters is for networks with EM attention; "
                 "this one has none: leave it empty, ()"
-            ) from error
+            )
         self.model, self.backbone = model, model.backbone
 
     def apply(self, variables: dict[str, Any], images: Array, **options: Any) -> Array:

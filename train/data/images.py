@@ -83,3 +83,19 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     if image is None:
         raise ValueError("no image, or a damaged one")
     return np.asarray(image, np.uint8)
+
+
+def shrink(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
+    """An image (H, W, C) whose longer side is `max_side` at most, by mean over areas.
+
+    Example:
+        >>> shrink(np.zeros((300, 200, 3), np.uint8), 150).shape
+        (150, 100, 3)
+    """
+    height, width = image.shape[:2]
+    factor = max_side / max(height, width)
+    if factor >= 1:
+        return image
+    size = max(round(width * factor), 1), max(round(height * factor), 1)
+    smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(smaller, np.uint8).reshape(size[1], size[0], -1)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.images import shrink
 from train.data.photographs import (
     Range,
     as_three,
@@ -99,19 +99,3 @@ def as_eight_bits(
     if channels == 3:
         pixels = as_three(pixels)
     return np.ascontiguousarray(pixels, np.uint8)
-
-
-def shrink(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
-    """An image (H, W, C) whose longer side is `max_side` at most, by mean over areas.
-
-    Example:
-        >>> shrink(np.zeros((300, 200, 3), np.uint8), 150).shape
-        (150, 100, 3)
-    """
-    height, width = image.shape[:2]
-    factor = max_side / max(height, width)
-    if factor >= 1:
-        return image
-    size = max(round(width * factor), 1), max(round(height * factor), 1)
-    smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(smaller, np.uint8).reshape(size[1], size[0], -1)

@@ -15,17 +15,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ema_jax.segmenter import in_channels
+from train.data.images import shrink
 from train.data.photographs import Range
 from train.demo.answers import Answer, Answers, as_png
 from train.demo.gallery import Gallery
 from train.demo.query import Query
-from train.demo.reading import (
-    MAX_BYTES,
-    Photo,
-    read_photo,
-    shrink,
-    too_many_bytes,
-)
+from train.demo.reading import MAX_BYTES, Photo, read_photo, too_many_bytes
 from train.demo.turns import GONE, Queue
 from train.demo.viewer import Viewer
 from train.evaluation.pictures import as_rgb

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ema_jax import Prediction, Predictor
-from ema_jax.networks import em_unit
+from ema_jax.networks import find_em_unit
 from train.demo.reading import Photo
 
 MAX_ITERATIONS = 10
@@ -33,9 +33,8 @@ class Viewer:
             make: a predictor of a number of EM iterations; None: of the network's own.
         """
         self.predictor = make(None)
-        try:
-            unit = em_unit(self.predictor.model)
-        except ValueError:
+        unit = find_em_unit(self.predictor.model)
+        if unit is None:
             self.iterations = self.max_iterations = self.num_bases = 0
         else:
             own = unit.num_iters if unit.eval_iters is None else unit.eval_iters

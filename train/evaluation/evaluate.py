@@ -8,9 +8,10 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from ema_jax import EMAU, Preprocessing, Segmenter
+from ema_jax import Preprocessing, Segmenter
 from ema_jax.canvas import CanvasBatch
 from ema_jax.inference import Inference
+from ema_jax.networks import find_em_unit
 from train.data.access import Batch, RandomAccess
 from train.data.canvas import canvas_batches
 from train.devices.mesh import DeviceMesh, to_devices
@@ -49,10 +50,10 @@ def configured_inference(
 
 def can_be_watched(evaluation: ConfigDict, model: Segmenter) -> bool:
     """Whether a network has EM attention, which sees each image whole, and once."""
-    unit = getattr(getattr(model, "head", None), "context", None)
-    windows = evaluation.window is not None or getattr(unit, "eval_window", None)
-    once = tuple(evaluation.scales) == (1,) and not evaluation.flip
-    return isinstance(unit, EMAU) and once and not windows
+    unit = find_em_unit(model)
+    if unit is None or unit.eval_window or evaluation.window is not None:
+        return False
+    return tuple(evaluation.scales) == (1,) and not evaluation.flip
 
 
 class Counts(NamedTuple):

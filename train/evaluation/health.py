@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ema_jax import EMAU, Segmenter
+from ema_jax import Segmenter
+from ema_jax.networks import find_em_unit
 
 
 def initial_bases(model: Segmenter, variables: Mapping[str, Any]) -> np.ndarray | None:
     """A copy of μ⁰ (K, C), or None of a network without EM attention."""
-    unit = getattr(model.head, "context", None)
-    if not isinstance(unit, EMAU):
+    unit = find_em_unit(model)
+    if unit is None:
         return None
     kind = "params" if unit.bases_update == "gradient" else "batch_stats"
     return np.array(variables[kind]["head"]["context"]["bases"])
@@ -38,8 +39,8 @@ def health(
         that are the most responsible one of no pixel; `drift`, by which share of its
         length a basis of μ⁰ moved in the update, the mean over the bases.
     """
-    unit = getattr(model.head, "context", None)
-    if not isinstance(unit, EMAU):
+    unit = find_em_unit(model)
+    if unit is None:
         return {}
     found = {}
     if "entropy" in seen and unit.num_bases > 1:

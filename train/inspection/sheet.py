@@ -1,9 +1,9 @@
 """Pictures of a split: image, mask and both, so that its classes are seen."""
 
-import cv2
 import numpy as np
 
 from train.data.dataset import Dataset
+from train.data.images import shrink
 from train.evaluation.pictures import colorize, overlay, panel
 from train.inspection.findings import Split
 from train.inspection.statistics import Statistics
@@ -21,7 +21,7 @@ def sheet(dataset: Dataset, split: Split) -> np.ndarray:
         example = source[index]
         colors = colorize(example["label"], dataset.palette)
         pictures = (example["image"], colors, overlay(example["image"], colors))
-        lines.append([shrink(picture) for picture in pictures])
+        lines.append([shrink(picture, SIDE) for picture in pictures])
     return panel(lines)
 
 
@@ -42,13 +42,3 @@ def choose(statistics: Statistics, count: int) -> list[int]:
         chosen.append(best)
         shown = shown + statistics.holds[best]
     return list(dict.fromkeys(chosen))
-
-
-def shrink(picture: np.ndarray) -> np.ndarray:
-    """No side longer than `SIDE`."""
-    factor = SIDE / max(picture.shape[:2])
-    if factor >= 1:
-        return picture
-    height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
-    shrunk = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(shrunk, np.uint8)

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import optax
 
-from ema_jax import EMAU, Segmenter
+from ema_jax import Segmenter
 from ema_jax.emau import FROZEN_BY_STOP
+from ema_jax.networks import find_em_unit
 
 Params = Any
 
@@ -116,8 +117,8 @@ def with_backbone_rate(
 
 def frozen_parameters(model: Segmenter) -> list[tuple[str, ...]]:
     """Paths of the parameters that get no gradient and must not decay."""
-    context = getattr(model.head, "context", None)
-    if isinstance(context, EMAU) and context.gradient == "stop":
+    unit = find_em_unit(model)
+    if unit is not None and unit.gradient == "stop":
         return [("head", "context", name) for name in FROZEN_BY_STOP]
     return []
 
