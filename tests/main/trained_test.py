@@ -122,3 +122,11 @@ def test_weights_that_are_not_finite(refused, workdir, config_file, tmp_path):
     assert message.endswith(" or --config.model.allow_non_finite=true")
     allowed = "--config.model.allow_non_finite=true"
     assert main.main([*command, allowed]) == 0
+
+
+def test_a_config_of_another_network_than_the_file_says(refused_at_once):
+    weights = "weights/emanet_lite0_voc_part.safetensors"
+    command = ["evaluate", f"--weights={weights}", "--config=configs/folder.py"]
+    message = refused_at_once(*command, "--config.data.root=nowhere")
+    assert message.startswith(f"--weights={weights}: the weights do not fit the model;")
+    assert message.endswith("; the file says its network: leave --config out")

@@ -223,6 +223,7 @@ def load_weights(
         check_limits(config)
         return config
 
+    given = config is not None
     if config is not None:  # a mistake in it is said before the file is read
         config = usable(config)
     if epath.Path(path).is_dir():
@@ -246,9 +247,15 @@ def load_weights(
     network = named_network(config.model, num_classes, config.data.crop_size)
     mesh = configured_mesh(config)
     allowed = config.model.allow_non_finite
-    placed = place_weights(
-        variables, network.build(), mesh, path, allow_non_finite=allowed
-    )
+    try:
+        placed = place_weights(
+            variables, network.build(), mesh, path, allow_non_finite=allowed
+        )
+    except UserError as error:
+        if not given or description is None or description.network == network:
+            raise
+        message = f"{error}; the file says its network: leave --config out"
+        raise UserError(message) from error
     if description is None:
         classes = Classes((), voc_palette(num_classes))
         preprocessing = preprocessing_of(network.build())
