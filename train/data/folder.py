@@ -54,7 +54,7 @@ def open_folder(root: str | None, options: FolderOptions | None = None) -> Conte
         for name, drawing in file.drawings.items()
     }
 
-    read_mask = MaskReader(classes.colors)
+    read_mask = MaskReader(colored=bool(classes.colors))
 
     def drawn(path: Path) -> bool:
         return path in drawings or is_labelme(path)

@@ -2,7 +2,6 @@
 
 import io
 import logging
-from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +38,12 @@ class MaskReader:
     """Reads masks; notices where palettes contradict one another.
 
     Args:
-      colors: that tell the classes, see `train.data.coding`; if there are none, the
-        three channels of an RGB image must be one. A palette of nothing but them is
-        read by colour, another by number.
+      colored: whether the colours of an RGB image tell the classes; if not, its three
+        channels must be one.
     """
 
-    def __init__(self, colors: Container[int] = ()) -> None:
-        self._colors = colors
+    def __init__(self, *, colored: bool = False) -> None:
+        self._colored = colored
         self._known: dict[int, tuple[int, Path]] = {}
         self._warned = False
 
@@ -75,7 +73,7 @@ class MaskReader:
                 f"{path}: cannot be read as a mask ({' '.join(str(error).split())}); "
                 "replace it, or take it out of its split"
             ) from error
-        return pack(rgb) if self._colors else _grey(rgb, path)
+        return pack(rgb) if self._colored else _grey(rgb, path)
 
     def _indices(self, image: Image.Image, path: Path) -> Values:
         values = np.asarray(image)
@@ -83,30 +81,25 @@ class MaskReader:
             return values.astype(np.uint8)
         if values.size and values.min() < 0:
             raise UserError(f"{path}: holds {values.min()}; classes are 0 or more")
-        if image.mode != "P":
-            return values
-        colors = pack(np.asarray(image.convert("RGB")))
-        numbers, places = np.unique(values, return_index=True)
-        shows = dict(
-            zip(numbers.tolist(), colors.ravel()[places].tolist(), strict=True)
-        )
-        if self._colors and all(color in self._colors for color in shows.values()):
-            return colors
-        self._compare(shows, path)
+        if image.mode == "P" and not self._warned:
+            self._compare(image, values, path)
         return values
 
-    def _compare(self, shows: dict[int, int], path: Path) -> None:
+    def _compare(self, image: Image.Image, values: Values, path: Path) -> None:
         """Warn, once, if another mask shows a number in another colour."""
-        for number, color in shows.items():
-            before, other = self._known.setdefault(number, (color, path))
-            if color != before and not self._warned:
+        colors = pack(np.asarray(image.convert("RGB"))).ravel()
+        for number, place in zip(*np.unique(values, return_index=True), strict=True):
+            color = int(colors[place])
+            before, other = self._known.setdefault(int(number), (color, path))
+            if color != before:
                 self._warned = True
                 log.warning(
                     "%s shows %d as %s, %s as %s: palettes differ, and masks are read "
-                    "by number; if the colours tell the classes, write that of each "
-                    'as "palette" in meta.json',
+                    "by number; if the colours tell the classes, save the masks as RGB "
+                    'and write the colour of each class as "palette" in meta.json',
                     *(other, number, shown(before), path, shown(color)),
                 )
+                return
 
 
 def _grey(rgb: NDArray[np.uint8], path: Path) -> Values:

@@ -111,15 +111,23 @@ def save_indexed(path, order):
     image.save(path)
 
 
-def test_palettes_in_any_order_are_read_by_colour(root, open_root, check):
-    name_classes(root, {"palette": COLORS})
-    for path, order in zip(masks(root), ((2, 0, 1), (1, 2, 0)), strict=True):
-        save_indexed(path, order)
-    check(open_root())
+@pytest.mark.parametrize("meta", [None, {"palette": COLORS}])
+def test_a_palette_is_read_by_number(root, open_root, check, caplog, meta):
+    """What is ignored is so, though it is shown in the colour of a class."""
+    name_classes(root, meta)
+    expected = EXPECTED.copy()
+    expected[0] = 255
+    for path in masks(root):
+        image = Image.fromarray(expected)
+        image.putpalette([*np.ravel(COLORS).tolist(), *(768 - 9) * [0]])
+        image.save(path)
+    check(open_root(), expected)
+    assert not [text for text in caplog.messages if "palettes differ" in text]
 
 
-def test_palettes_that_differ_are_said(root, open_root, caplog):
-    name_classes(root)
+@pytest.mark.parametrize("meta", [None, {"palette": COLORS}])
+def test_palettes_that_differ_are_said(root, open_root, caplog, meta):
+    name_classes(root, meta)
     first, second = masks(root)
     save_indexed(first, (0, 1, 2))
     save_indexed(second, (0, 2, 1))
