@@ -65,3 +65,22 @@ def logger():
     yield
     log = logging.getLogger("ema_jax")
     log.handlers, log.level, log.propagate = [], logging.NOTSET, True
+
+
+@pytest.fixture
+def compilations():
+    """How many programs were compiled since the last call."""
+    durations: list[str] = []
+
+    def note(event: str, duration: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            durations.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+
+    def count() -> int:
+        number = len(durations)
+        durations.clear()
+        return number
+
+    return count

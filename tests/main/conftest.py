@@ -9,7 +9,6 @@ import os
 import shutil
 from pathlib import Path
 
-import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -146,25 +145,6 @@ def refused(capsys):
         return last.removeprefix("error: ")
 
     return run
-
-
-@pytest.fixture
-def compilations():
-    """How many programs were compiled since the last call."""
-    durations: list[str] = []
-
-    def note(event: str, duration: float, **_) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            durations.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-
-    def count() -> int:
-        number = len(durations)
-        durations.clear()
-        return number
-
-    return count
 
 
 @pytest.fixture

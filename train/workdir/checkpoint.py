@@ -37,6 +37,14 @@ DAMAGED = "damaged"
 
 log = logging.getLogger("ema_jax")
 
+# Where each of the devices writes its part of what all of them hold, the first save
+# compiles a slice for every device and shape, while the training waits.
+ocp.type_handlers.register_type_handler(
+    jax.Array,
+    ocp.type_handlers.ArrayHandler(use_replica_parallel=False),
+    override=True,
+)
+
 
 class DamagedCheckpointError(UserError):
     """A checkpoint that cannot be restored.

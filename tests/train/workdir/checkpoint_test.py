@@ -143,6 +143,18 @@ def test_every_leaf_comes_back_on_every_device(five, opened, step):
         assert len(actual.sharding.device_set) == 8
 
 
+def test_nothing_is_compiled_to_save_what_eight_devices_hold(tmp_path, compilations):
+    state = jax.device_put(make_state(1), make_mesh().everywhere)
+    bases = jax.device_put(np.arange(16.0), make_mesh().everywhere)
+    assert len(bases.addressable_shards) == 8
+    state = state.replace(batch_stats={"bases": bases})
+    checkpoints = Checkpoints(str(tmp_path))
+    compilations()
+    checkpoints.save(state, default.get_config(), CLASSES)
+    checkpoints.close()
+    assert compilations() == 0
+
+
 def test_config_and_classes_come_back(five, opened):
     config, classes = opened(five).describe(4)
     assert config.to_dict() == default.get_config().to_dict()
