@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 from flax import traverse_util
 from jax import lax
 
 from ema_jax.layers import ConvBN
-from ema_jax.segmenter import variable_shapes
+from ema_jax.segmenter import initialize
 
 Path = tuple[str, ...]
 
@@ -26,8 +27,8 @@ def fold_batch_norm(model: nn.Module, variables: Mapping[str, Any]) -> dict[str,
 
     Example:
         >>> from functools import partial
-        >>> import jax
         >>> from ema_jax import MODELS
+        >>> from ema_jax.segmenter import variable_shapes
         >>> model = MODELS["emanet_tiny"](num_classes=3)
         >>> fold = partial(fold_batch_norm, model)
         >>> folded = jax.eval_shape(fold, variable_shapes(model))
@@ -60,5 +61,5 @@ def normalized_convolutions(model: nn.Module) -> dict[Path, float]:
         return call(*arguments, **named)
 
     with nn.intercept_methods(look):
-        variable_shapes(model)
+        jax.eval_shape(lambda: initialize(model, jax.random.key(0)))
     return found

@@ -230,8 +230,23 @@ def variable_shapes(model: nn.Module) -> dict[str, Any]:
 
 
 def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
-    """Random parameters and initial statistics."""
+    """Random parameters and initial statistics.
+
+    One program, traced once for equal models.
+    """
+    try:
+        hash(model)
+    except TypeError:  # an attribute is an array
+        return initialize(model, jax.random.key(seed))
+    return _traced_once(model, jax.random.key(seed))
+
+
+def initialize(model: nn.Module, key: Array) -> dict[str, Any]:
+    """The same by a key, operation by operation."""
     images = jnp.zeros(
         (1, 65, 65, in_channels(model))
     )  # no parameter depends on the size
-    return dict(model.init(jax.random.key(seed), images, train=False))
+    return dict(model.init(key, images, train=False))
+
+
+_traced_once = jax.jit(initialize, static_argnums=0)
