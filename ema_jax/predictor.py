@@ -77,7 +77,7 @@ class Predictor:
     Example:
         >>> from ema_jax.segmenter import init_variables
         >>> model = MODELS["emanet_tiny"](num_classes=3)
-        >>> variables = jax.jit(lambda: init_variables(model, seed=0))()
+        >>> variables = init_variables(model, seed=0)
         >>> predictor = Predictor(model, variables, canvas_multiple=32)
         >>> prediction = predictor(np.zeros((20, 30, 3), np.uint8))
         >>> prediction.mask.shape, prediction.probabilities.shape
