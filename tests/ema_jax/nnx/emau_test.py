@@ -51,8 +51,14 @@ def make(**options) -> EMAU:
     return EMAU(CHANNELS, **{"num_bases": 4, **options}, rngs=nnx.Rngs(0))
 
 
-def apply(linen: Linen, variables: dict, *args, train: bool):
-    return linen.apply(variables, *args, train=train, mutable=["batch_stats"])
+@partial(nnx.jit, static_argnames=("use_running_average", "return_bases"))
+def call(unit, x, **options):
+    return unit(x, **options)
+
+
+def stored(unit) -> np.ndarray:
+    """μ⁰ as it is now."""
+    return np.array(unit.bases[...])
 
 
 @pytest.mark.parametrize("size", cases.UNIT_SIZES, ids=cases.size_name)
@@ -73,8 +79,7 @@ def test_equals_pytorch(size):
     cotangent = seeded.values("emau.cotangent", x.shape, seed=cases.COTANGENT_SEED)
 
     unit.eval()
-    y = nnx.jit(lambda unit, x: unit(x))(unit, x)
-    assert relative_error(y, expected["eval/output"]) < 1e-5
+    assert relative_error(call(unit, x), expected["eval/output"]) < 1e-5
 
     @nnx.jit
     def step(unit, x):
@@ -95,7 +100,7 @@ def test_equals_pytorch(size):
     assert relative_error(unit.bn.mean[...], mean) < 1e-5
     assert relative_error(unit.bn.var[...], variance) < 1e-5
     assert relative_error(dx, expected["train/grad_input"]) < 1e-4
-    gradients = nnx.to_pure_dict(gradients)
+    gradients = jax.device_get(nnx.to_pure_dict(gradients))
     kernel = expected["train/grad_conv2"][:, :, 0, 0].T
     assert relative_error(gradients["conv2"]["kernel"], kernel) < 1e-4
     assert not np.any(gradients["conv1"]["kernel"])  # nothing flows through EM
@@ -107,9 +112,8 @@ def test_ten_updates_are_those_of_linen(devices):
     x = jax.device_put(random(8, 12, CHANNELS), NamedSharding(mesh, P("data")))
     wanted = random(8, 12, CHANNELS, seed=1)
     linen = Linen(num_bases=4)
-    variables = jax.jit(partial(linen.init, train=False))(jax.random.key(2), x)
     unit = make()
-    from_linen(unit, variables)
+    variables = jax.device_get(to_linen(unit))
     optimizer = nnx.Optimizer(unit, optax.sgd(0.1, momentum=0.9), wrt=nnx.Param)
 
     @nnx.jit
@@ -159,37 +163,37 @@ def test_every_option_does_what_it_does_in_linen(options, train):
     mask[2] = False
     x[0, 0, 0], mask[0, 0, 0] = np.nan, False
     linen, unit = Linen(num_bases=4, **options), make(**options)
-    variables = to_linen(unit)
-
-    def objective(params, x):
-        y, stats = linen.apply(
-            variables | {"params": params},
-            x,
-            mask,
-            train=train,
-            mutable=["batch_stats"],
-        )
-        return jnp.sum(y * cotangent), (y, stats.get("batch_stats", {}))
-
-    (dparams, dx), (y, stats) = jax.jit(jax.grad(objective, (0, 1), has_aux=True))(
-        variables["params"], x
-    )
+    before = jax.tree.map(np.array, to_linen(unit))
 
     @nnx.jit
-    def gradients(unit, x):
+    def both(unit, x):
+        variables = to_linen(unit)
+
         def loss(unit, x):
             y = unit(x, mask, use_running_average=not train)
             return jnp.sum(y * cotangent), y
 
-        return nnx.grad(loss, argnums=(0, 1), has_aux=True)(unit, x)
+        def objective(params, x):
+            y, stats = linen.apply(
+                variables | {"params": params},
+                x,
+                mask,
+                train=train,
+                mutable=["batch_stats"],
+            )
+            return jnp.sum(y * cotangent), (y, stats.get("batch_stats", {}))
 
-    (actual, actual_dx), actual_y = gradients(unit, x)
+        expected = jax.grad(objective, (0, 1), has_aux=True)(variables["params"], x)
+        return nnx.grad(loss, argnums=(0, 1), has_aux=True)(unit, x), expected
+
+    found, ((dparams, dx), (y, stats)) = both(unit, x)
+    (actual, actual_dx), actual_y = found
     close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     close(actual_y, y)
     close(actual_dx, dx)
     jax.tree.map(close, nnx.to_pure_dict(actual), dparams)
     jax.tree.map(close, to_linen(unit)["batch_stats"], stats)
-    moved = np.any(unit.bases[...] != variables.get("batch_stats", {}).get("bases", 0))
+    moved = np.any(stored(unit) != before.get("batch_stats", {}).get("bases", 0))
     assert moved == (train and unit.bases_update == "moving_average") or (
         unit.bases_update == "gradient"
     )
@@ -208,13 +212,20 @@ def test_the_options_and_defaults_are_those_of_linen():
 
 
 def test_it_begins_as_the_unit_of_linen_does():
-    unit = EMAU(256, num_bases=32, rngs=nnx.Rngs(3))
+
+    @nnx.jit
+    def create():
+        plain = EMAU(256, num_bases=32, rngs=nnx.Rngs(3))
+        return plain, EMAU(8, zero_init=True, rngs=nnx.Rngs(3))
+
+    unit, zero = create()
     for layer in (unit.conv1, unit.conv2):
-        np.testing.assert_allclose(layer.kernel[...].std(), (2 / 256) ** 0.5, rtol=0.02)
-    assert not np.any(unit.conv1.bias[...])
-    norms = np.linalg.norm(unit.bases[...], axis=-1)
+        spread = np.std(np.asarray(layer.kernel[...]))
+        np.testing.assert_allclose(spread, (2 / 256) ** 0.5, rtol=0.02)
+    assert not np.asarray(unit.conv1.bias[...]).any()
+    norms = np.linalg.norm(stored(unit), axis=-1)
     np.testing.assert_allclose(norms, 1, rtol=1e-5)
-    assert not np.any(EMAU(8, zero_init=True, rngs=nnx.Rngs(3)).bn.scale[...])
+    assert not np.asarray(zero.bn.scale[...]).any()
 
 
 def test_as_a_newcomer_writes_it():
@@ -246,35 +257,35 @@ def test_as_a_newcomer_writes_it():
     assert losses[-1] < losses[0] / 2
     model.eval()
     before = jax.tree.map(np.array, to_linen(model))
-    first = nnx.jit(lambda model, x: model(x))(model, x)
-    np.testing.assert_array_equal(nnx.jit(lambda model, x: model(x))(model, x), first)
+    first = call(model, x)
+    np.testing.assert_array_equal(call(model, x), first)
     jax.tree.map(np.testing.assert_array_equal, to_linen(model), before)
 
 
 def test_the_mode_is_the_models_unless_a_call_says_otherwise():
     x, unit = random(2, 6, CHANNELS), make()
     assert not unit.use_running_average  # as nnx.BatchNorm
-    before = unit.bases[...]
-    unit(x, use_running_average=True)
-    np.testing.assert_array_equal(unit.bases[...], before)
+    before = stored(unit)
+    call(unit, x, use_running_average=True)
+    np.testing.assert_array_equal(stored(unit), before)
     unit.eval()
     assert unit.use_running_average
-    unit(x)
-    np.testing.assert_array_equal(unit.bases[...], before)
-    unit(x, use_running_average=False)
-    assert np.any(unit.bases[...] != before)
+    call(unit, x)
+    np.testing.assert_array_equal(stored(unit), before)
+    call(unit, x, use_running_average=False)
+    assert np.any(stored(unit) != before)
     unit.train()
-    before = unit.bases[...]
-    unit(x)
-    assert np.any(unit.bases[...] != before)
+    before = stored(unit)
+    call(unit, x)
+    assert np.any(stored(unit) != before)
 
 
 @pytest.mark.skipif(not hasattr(nnx, "view"), reason="this flax has no nnx.view")
 def test_a_view_has_a_mode_of_its_own():
     x, unit = random(2, 6, CHANNELS), make()
-    before = unit.bases[...]
-    nnx.view(unit, use_running_average=True)(x)
-    np.testing.assert_array_equal(unit.bases[...], before)
+    before = stored(unit)
+    call(nnx.view(unit, use_running_average=True), x)
+    np.testing.assert_array_equal(stored(unit), before)
     assert not unit.use_running_average
 
 
@@ -292,8 +303,8 @@ def test_split_merge_and_abstract():
     y, stats = pure(params, stats, x)
     nnx.update(unit, stats)
     other = make()
-    np.testing.assert_allclose(y, other(x), atol=1e-5)
-    np.testing.assert_allclose(unit.bases[...], other.bases[...], atol=1e-6)
+    np.testing.assert_allclose(y, call(other, x), atol=1e-5)
+    np.testing.assert_allclose(stored(unit), stored(other), atol=1e-6)
     abstract = nnx.eval_shape(make)
     assert to_linen(abstract)["batch_stats"]["bases"] == jax.ShapeDtypeStruct(
         (4, CHANNELS), jnp.float32
@@ -303,21 +314,22 @@ def test_split_merge_and_abstract():
 def test_vmap_over_several_units():
     """An ensemble: each has its own μ⁰, and moves it."""
 
-    @nnx.vmap(in_axes=0, out_axes=0)
     def create(key):
         return EMAU(CHANNELS, num_bases=4, rngs=nnx.Rngs(key))
 
+    @nnx.jit
     @nnx.vmap(in_axes=(0, None), out_axes=0)
     def run(unit, x):
         return unit(x)
 
     keys = jax.random.split(jax.random.key(0), 3)
-    x, units = random(2, 6, CHANNELS), create(keys)
-    outputs = run(units, x)
+    x = random(2, 6, CHANNELS)
+    units = nnx.jit(nnx.vmap(create, in_axes=0, out_axes=0))(keys)
+    outputs = np.asarray(run(units, x))
     for index, key in enumerate(keys):
-        alone = EMAU(CHANNELS, num_bases=4, rngs=nnx.Rngs(key))
-        np.testing.assert_allclose(outputs[index], alone(x), atol=1e-4)
-        np.testing.assert_allclose(units.bases[...][index], alone.bases[...], atol=1e-5)
+        alone = create(key)
+        np.testing.assert_allclose(outputs[index], call(alone, x), atol=1e-4)
+        np.testing.assert_allclose(stored(units)[index], stored(alone), atol=1e-5)
 
 
 def test_remat_computes_the_same_and_updates_once():
@@ -360,7 +372,7 @@ def test_shard_map_over_the_batch():
 
     y, state = run(state, x)
     nnx.update(mapped, state)
-    np.testing.assert_allclose(y, unit(x), atol=1e-5)
+    np.testing.assert_allclose(y, call(unit, x), atol=1e-5)
     jax.tree.map(
         partial(np.testing.assert_allclose, atol=1e-5), to_linen(mapped), to_linen(unit)
     )
@@ -368,7 +380,7 @@ def test_shard_map_over_the_batch():
 
 def test_what_em_did_is_left_where_asked_for():
     x, unit = random(2, 6, CHANNELS), make(keep_intermediates=True)
-    nnx.jit(lambda unit, x: unit(x))(unit, x)
+    call(unit, x)
     seen = nnx.to_pure_dict(nnx.pop(unit, nnx.Intermediate))["intermediates"]
     linen = Linen(num_bases=4)
     collections = ["intermediates", "batch_stats"]
@@ -382,8 +394,8 @@ def test_what_em_did_is_left_where_asked_for():
 def test_bases_of_the_frame_before():
     x, unit = random(2, 6, CHANNELS), make()
     unit.eval()
-    _, bases = unit(x, return_bases=True)
-    y = unit(x, initial_bases=bases)
+    _, bases = call(unit, x, return_bases=True)
+    y = call(unit, x, initial_bases=bases)
     variables = to_linen(unit)
     expected = Linen(num_bases=4).apply(variables, x, train=False, initial_bases=bases)
     np.testing.assert_allclose(y, expected, atol=1e-5)
@@ -391,7 +403,7 @@ def test_bases_of_the_frame_before():
 
 def test_bfloat16_keeps_float32_variables():
     unit = make(dtype=jnp.bfloat16)
-    y = unit(jnp.asarray(random(2, 6, CHANNELS), jnp.bfloat16))
+    y = call(unit, random(2, 6, CHANNELS).astype(jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(to_linen(unit))} == {
         jnp.dtype("float32")
