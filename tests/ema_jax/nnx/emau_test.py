@@ -67,12 +67,13 @@ def test_equals_pytorch(size):
         key.removeprefix(f"{cases.size_name(size)}/"): value
         for key, value in golden("emau").items()
     }
-    unit = EMAU(
-        cases.UNIT_CHANNELS,
-        num_bases=cases.UNIT_NUM_BASES,
-        num_iters=cases.UNIT_NUM_ITERS,
-        rngs=nnx.Rngs(0),
-    )
+
+    @nnx.jit
+    def create():
+        options = {"num_bases": cases.UNIT_NUM_BASES, "num_iters": cases.UNIT_NUM_ITERS}
+        return EMAU(cases.UNIT_CHANNELS, **options, rngs=nnx.Rngs(0))
+
+    unit = create()
     from_linen(unit, golden_unit())
     shape = (cases.UNIT_BATCH, *size, cases.UNIT_CHANNELS)
     x = seeded.values("emau.input", shape, seed=0)
@@ -112,8 +113,9 @@ def test_ten_updates_are_those_of_linen(devices):
     x = jax.device_put(random(8, 12, CHANNELS), NamedSharding(mesh, P("data")))
     wanted = random(8, 12, CHANNELS, seed=1)
     linen = Linen(num_bases=4)
-    unit = make()
-    variables = jax.device_get(to_linen(unit))
+    unit, everywhere = make(), NamedSharding(mesh, P())
+    nnx.update(unit, jax.device_put(nnx.state(unit), everywhere))
+    variables = jax.tree.map(jnp.copy, to_linen(unit))
     optimizer = nnx.Optimizer(unit, optax.sgd(0.1, momentum=0.9), wrt=nnx.Param)
 
     @nnx.jit
@@ -144,7 +146,7 @@ def test_ten_updates_are_those_of_linen(devices):
             momentum,
         )
 
-    momentum = sgd.init(variables["params"])
+    momentum = jax.device_put(sgd.init(variables["params"]), everywhere)
     for _ in range(10):
         expected, variables, momentum = peer(variables, momentum, x)
         np.testing.assert_allclose(update(unit, optimizer, x), expected, rtol=1e-5)
