@@ -19,6 +19,7 @@ from sklearn.mixture import GaussianMixture
 
 from ema_jax import EMAU, em_attention, em_trace, mixture_log_likelihood
 from tests.golden.rebuild import relative_error
+from tests.quick import run
 from tests.versions import enable_x64
 
 PROBLEMS, TOKENS, CHANNELS, BASES, ITERS = 32, 40, 5, 4, 50
@@ -38,6 +39,7 @@ OPTIONS = ("kernel", "normalization", "covariance", "mixing")
 
 trace = jax.jit(em_trace, static_argnames=(*OPTIONS, "num_iters"))
 attend = jax.jit(em_attention, static_argnames=(*OPTIONS, "gradient"))
+likelihood = jax.jit(mixture_log_likelihood, static_argnames="kernel")
 
 
 @pytest.fixture(autouse=True)
@@ -109,9 +111,9 @@ def test_the_likelihood_never_falls(seed, spread, temperature, kind, masked):
         mask=np.random.default_rng(seed).random((PROBLEMS, TOKENS)) >= masked,
         **GAUSSIAN,
     )
-    likelihood = np.asarray(steps.log_likelihood)
-    fall = likelihood[:-1] - likelihood[1:]
-    assert np.max(fall / np.abs(likelihood).max()) < 1e-9
+    found = np.asarray(steps.log_likelihood)
+    fall = found[:-1] - found[1:]
+    assert np.max(fall / np.abs(found).max()) < 1e-9
 
 
 @pytest.mark.parametrize("covariance", SKLEARNS)
@@ -124,7 +126,7 @@ def test_the_likelihood_is_scipys(covariance):
         np.log(share) + multivariate_normal(m, np.diag(np.ones(CHANNELS) * v)).logpdf(x)
         for m, v, share in zip(mu, variances, shares, strict=True)
     ]
-    actual = mixture_log_likelihood(
+    actual = likelihood(
         x,
         mu,
         kernel="gaussian",
@@ -145,24 +147,23 @@ def float32_problem():
 def test_a_basis_without_tokens_stays_as_it_was(covariance, mixing):
     x, mu = float32_problem()
     options = {"covariance": covariance, "mixing": mixing, **GAUSSIAN}
-    run = partial(attend, num_iters=40, **options)
-    found = run(x, mu)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
-    np.testing.assert_allclose(found.bases[3], mu[3], rtol=1e-5)
-    if covariance != "fixed":
-        np.testing.assert_allclose(found.covariances[3], 1, rtol=1e-5)
-    if mixing == "learned":
-        assert found.proportions[3] < 1e-6
-        np.testing.assert_allclose(found.proportions.sum(), 1, rtol=1e-6)
     for gradient in ("last_step", "unroll", "implicit"):
 
         def objective(x, gradient=gradient):
-            found = em_attention(x, mu, num_iters=12, gradient=gradient, **options)
-            return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(found))
+            found = em_attention(x, mu, num_iters=40, gradient=gradient, **options)
+            leaves = jax.tree.leaves(found)
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves), found
 
-        slope = jax.jit(jax.grad(objective))(x)
+        slope, found = jax.device_get(run(jax.grad(objective, has_aux=True), x))
         assert np.isfinite(slope).all()
         assert np.any(slope)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+        np.testing.assert_allclose(found.bases[3], mu[3], rtol=1e-5)
+        if covariance != "fixed":
+            np.testing.assert_allclose(found.covariances[3], 1, rtol=1e-5)
+        if mixing == "learned":
+            assert found.proportions[3] < 1e-6
+            np.testing.assert_allclose(found.proportions.sum(), 1, rtol=1e-6)
 
 
 def test_a_basis_on_a_single_token_has_the_variance_of_the_floor():
@@ -175,14 +176,14 @@ def test_a_basis_on_a_single_token_has_the_variance_of_the_floor():
         variance_floor=0.25,
         **GAUSSIAN,
     )
-    assert found.covariances[0] == 0.25
+    assert np.asarray(found.covariances)[0] == 0.25
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
 def test_variances_are_about_the_normalised_bases():
     x, mu = (array[0] for array in problems(3, 1.0))
     options = {"kernel": "gaussian", "normalization": "l2", "num_iters": 1}
-    found = em_attention(x, mu, covariance="diagonal", **options)
+    found = attend(x, mu, covariance="diagonal", **options)
     z = np.asarray(found.responsibilities)
     square = np.square(x[:, None] - np.asarray(found.bases))
     wanted = np.einsum("nk,nkc->kc", z, square) / z.sum(0)[:, None]
@@ -194,8 +195,10 @@ def test_only_the_tokens_of_the_mask_count(covariance, mixing):
     x, mu = (array[0] for array in problems(4, 0.7))
     mask = np.random.default_rng(1).random(TOKENS) > 0.4
     options = {"covariance": covariance, "mixing": mixing, **GAUSSIAN}
-    expected = em_attention(x[mask], mu, **options)
-    actual = em_attention(np.where(mask[:, None], x, np.nan), mu, mask=mask, **options)
+    padded = np.where(mask[:, None], x, np.nan)
+    expected, actual = jax.device_get(
+        (attend(x[mask], mu, **options), attend(padded, mu, mask=mask, **options))
+    )
     for name in ("bases", "covariances", "proportions"):
         if getattr(expected, name) is not None:
             wanted = getattr(expected, name)
@@ -227,7 +230,7 @@ def test_tokens_over_devices_cost_one_exchange_an_iteration():
 
 @pytest.mark.parametrize(("covariance", "mixing"), FEW)
 def test_gradients(covariance, mixing):
-    """ "unroll" is finite differences; "implicit" equals it where EM has converged."""
+    """Finite differences; of "implicit" where EM has converged."""
     x, mu = (array[0] for array in problems(8, 1.0))
     options = {"covariance": covariance, "mixing": mixing, **GAUSSIAN}
     # A floor that nothing reaches, and few bases that all serve: one fixed point.
@@ -235,21 +238,25 @@ def test_gradients(covariance, mixing):
     shapes = jax.eval_shape(partial(em_attention, **options), x, mu)
     cotangent = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), shapes)
 
-    def objective(x, gradient, num_iters):
+    @partial(jax.jit, static_argnums=(1, 2))
+    @jax.value_and_grad
+    def program(x, gradient, num_iters):
         found = em_attention(x, mu, gradient=gradient, num_iters=num_iters, **options)
         terms = jax.tree.map(lambda a, b: jnp.sum(a * b), found, cotangent)
         return sum(jax.tree.leaves(terms))
 
-    program = jax.jit(objective, static_argnums=(1, 2))
-    gradient = jax.jit(jax.grad(objective), static_argnums=(1, 2))
-    direction, h = rng.standard_normal(x.shape), 1e-6
-    up, down = (program(x + sign * h * direction, "unroll", 3) for sign in (1, -1))
-    slope = np.sum(gradient(x, "unroll", 3) * direction)
-    np.testing.assert_allclose(slope, (up - down) / (2 * h), rtol=1e-5)
+    def gradient(mode, num_iters):
+        return np.asarray(program(x, mode, num_iters)[1])
 
-    implicit, unrolled = (gradient(x, mode, 400) for mode in ("implicit", "unroll"))
-    assert relative_error(implicit, unrolled) < 1e-3
-    assert not np.any(gradient(x, "stop", 3))
+    directions = rng.standard_normal((20, *x.shape))
+    for mode, num_iters, limit in (("unroll", 3, 1e-5), ("implicit", 400, 1e-3)):
+        found = np.tensordot(directions, gradient(mode, num_iters), 2)
+        up, down = (
+            np.array([program(x + h * d, mode, num_iters)[0] for d in directions])
+            for h in (1e-6, -1e-6)
+        )
+        assert relative_error(found, (up - down) / 2e-6) < limit
+    assert not np.any(gradient("stop", 3))
 
 
 @pytest.mark.parametrize("channels", [1, CHANNELS])
@@ -295,7 +302,7 @@ def test_what_does_not_fit_is_named(options, message):
 
 def test_the_unit_with_heads_a_mask_and_bfloat16():
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((2, 5, 7, 8)), jnp.bfloat16)
+    x = rng.standard_normal((2, 5, 7, 8)).astype(jnp.bfloat16)
     mask = rng.random((2, 5, 7)) > 0.3
     unit = EMAU(
         num_bases=3,
@@ -308,14 +315,17 @@ def test_the_unit_with_heads_a_mask_and_bfloat16():
     )
     variables = unit.init(jax.random.key(0), x, train=False)
     assert set(variables["batch_stats"]) == {"bases", "bn"}  # as without
-    y, state = unit.apply(
-        variables, x, mask, train=True, mutable=["batch_stats", "intermediates"]
+    y, state = jax.device_get(
+        unit.apply(
+            variables, x, mask, train=True, mutable=["batch_stats", "intermediates"]
+        )
     )
     seen = state["intermediates"]
     assert y.dtype == jnp.bfloat16
     assert seen["covariances"][0].shape == (2, 2, 3, 4)
     np.testing.assert_allclose(seen["proportions"][0].sum(-1), 1, rtol=1e-6)
-    assert np.any(state["batch_stats"]["bases"] != variables["batch_stats"]["bases"])
+    before = np.asarray(variables["batch_stats"]["bases"])
+    assert np.any(state["batch_stats"]["bases"] != before)
 
 
 def test_the_unit_refuses_a_temperature_that_learns_nothing():
@@ -324,4 +334,4 @@ def test_the_unit_refuses_a_temperature_that_learns_nothing():
         covariance="spherical", learn_temperature=True, gradient="last_step", **GAUSSIAN
     )
     with pytest.raises(ValueError, match="needs gradient='unroll'"):
-        unit.init(jax.random.key(0), jnp.zeros((1, 4, 8)), train=False)
+        unit.init(jax.random.key(0), np.zeros((1, 4, 8)), train=False)

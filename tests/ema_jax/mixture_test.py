@@ -1,7 +1,6 @@
 """EM attention is expectation-maximization: its theory, and scikit-learn's peer."""
 
 import warnings
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from ema_jax import em_attention, em_trace, mixture_log_likelihood
 from ema_jax.components import EPSILON
 from ema_jax.mixture import dead_bases, mean_entropy
 from tests.golden.rebuild import relative_error
+from tests.quick import run
 from tests.versions import enable_x64
 
 PROBLEMS, TOKENS, CHANNELS, BASES, ITERS = 32, 40, 5, 4, 50
@@ -30,7 +30,11 @@ def float64():
         yield
 
 
-trace = jax.jit(em_trace, static_argnames=("num_iters", "kernel", "normalization"))
+OPTIONS = ("kernel", "normalization", "assignment")
+
+trace = jax.jit(em_trace, static_argnames=("num_iters", *OPTIONS))
+attend = jax.jit(em_attention, static_argnames=OPTIONS)
+likelihood = jax.jit(mixture_log_likelihood, static_argnames="kernel")
 
 
 def problems(seed: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +51,9 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def assert_never_falls(likelihood: np.ndarray) -> None:
-    fall = likelihood[:-1] - likelihood[1:]
-    assert np.max(fall / np.abs(likelihood[1:]).max()) < 1e-9
+def assert_never_falls(values: np.ndarray) -> None:
+    fall = values[:-1] - values[1:]
+    assert np.max(fall / np.abs(values[1:]).max()) < 1e-9
 
 
 @settings(max_examples=20, deadline=None)
@@ -93,7 +97,8 @@ def test_likelihood_of_the_gaussian_mixture_never_falls(seed, spread, temperatur
         normalization="none",
         mask=np.ones((PROBLEMS, TOKENS), bool),
     )
-    prior = -temperature * EPSILON / 2 * np.square(steps.bases).sum(axis=(-2, -1))
+    squares = np.square(np.asarray(steps.bases)).sum(axis=(-2, -1))
+    prior = -temperature * EPSILON / 2 * squares
     assert_never_falls(np.asarray(steps.log_likelihood) + prior)
 
 
@@ -109,6 +114,7 @@ def test_gaussian_kernel_is_sklearns_mixture_step_by_step():
         kernel="gaussian",
         normalization="none",
     )
+    bases = np.asarray(steps.bases)
     for step in range(20):
         peer = GaussianMixture(
             BASES,
@@ -121,7 +127,7 @@ def test_gaussian_kernel_is_sklearns_mixture_step_by_step():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             means = peer.fit(x).means_
-        assert relative_error(steps.bases[step], means) < 1e-5
+        assert relative_error(bases[step], means) < 1e-5
 
 
 def test_gaussian_likelihood_is_scipys():
@@ -131,9 +137,7 @@ def test_gaussian_likelihood_is_scipys():
     )
     mask = np.arange(TOKENS) % 3 > 0
     for chosen in (None, mask):
-        actual = mixture_log_likelihood(
-            x, mu, temperature=2.5, kernel="gaussian", mask=chosen
-        )
+        actual = likelihood(x, mu, temperature=2.5, kernel="gaussian", mask=chosen)
         rows = slice(None) if chosen is None else chosen
         np.testing.assert_allclose(actual, np.log(density[rows]).sum(), rtol=1e-10)
 
@@ -143,13 +147,7 @@ def test_dot_likelihood_lacks_the_normaliser_of_von_mises_fisher_alone():
     concentration, rng = 4.0, np.random.default_rng(0)
     x = unit(rng.standard_normal((200_000, 3)))
     mu = unit(rng.standard_normal((2, 3)))
-    density = jnp.exp(
-        jax.vmap(
-            lambda token: mixture_log_likelihood(
-                token[None], mu, temperature=concentration
-            )
-        )(x)
-    )
+    density = np.exp(likelihood(x[:, None], mu, temperature=concentration))
     order = 3 / 2 - 1
     normaliser = concentration**order / (
         (2 * np.pi) ** 1.5 * ive(order, concentration) * np.exp(concentration)
@@ -215,14 +213,14 @@ def test_memory_of_the_implicit_gradient_does_not_grow_with_the_iterations():
 def test_trace_tells_what_the_iterations_did(assignment):
     x, mu = problems(2, 1.0)
     options = {"temperature": 2.0, "assignment": assignment}
-    steps = em_trace(x, mu, num_iters=4, **options)
+    steps = jax.device_get(trace(x, mu, num_iters=4, **options))
     previous = mu
     for step in range(4):
-        done = em_attention(x, mu, num_iters=step + 1, **options)
+        done = jax.device_get(attend(x, mu, num_iters=step + 1, **options))
         np.testing.assert_allclose(steps.bases[step], done.bases, atol=1e-12)
         change = np.linalg.norm(done.bases - previous, axis=(-2, -1))
         np.testing.assert_allclose(steps.change[step], change, atol=1e-12)
-        z = np.asarray(done.responsibilities)
+        z = done.responsibilities
         entropy = -np.sum(z * np.log(np.where(z > 0, z, 1)), axis=-1).mean(-1)
         np.testing.assert_allclose(steps.entropy[step], entropy, atol=1e-12)
         alive = [len(set(image)) for image in z.argmax(-1)]
@@ -231,18 +229,18 @@ def test_trace_tells_what_the_iterations_did(assignment):
 
 
 def test_entropy_has_a_slope_where_a_basis_has_no_share():
-    slope = jax.grad(lambda z: mean_entropy(z))(jnp.array([[0.25, 0.75, 0.0]]))
-    np.testing.assert_allclose(slope[0, :2], -np.log([0.25, 0.75]) - 1, rtol=1e-6)
-    assert slope[0, 2] == 0
+    z = np.array([[0.25, 0.75, 0.0]])
+    [slope] = np.asarray(run(jax.grad(lambda z: mean_entropy(z)), z))
+    np.testing.assert_allclose(slope[:2], -np.log([0.25, 0.75]) - 1, rtol=1e-6)
+    assert slope[2] == 0
 
 
 def test_diagnostics_of_masked_tokens():
-    z = jnp.array([[0.5, 0.5], [0.0, 1.0], [0.0, 0.0]])
-    mask = jnp.array([True, True, False])
-    np.testing.assert_allclose(mean_entropy(z, mask), np.log(2) / 2)
-    assert dead_bases(z, mask) == 0
-    assert dead_bases(z, jnp.array([False, True, False])) == 1
-    assert mean_entropy(z, jnp.zeros(3, bool)) == 0
+    z = np.array([[0.5, 0.5], [0.0, 1.0], [0.0, 0.0]])
+    mask = np.array([[True, True, False], [False, True, False], [False] * 3])
+    entropy, dead = run(lambda z: (mean_entropy(z, mask), dead_bases(z, mask)), z)
+    np.testing.assert_allclose(entropy, [np.log(2) / 2, 0, 0])
+    np.testing.assert_array_equal(dead, [0, 1, 2])
 
 
 @pytest.mark.parametrize("mode", ["last_step", "unroll"])
@@ -254,39 +252,30 @@ def test_gradients_are_finite_differences(mode, kernel, normalization):
     """Random cotangents, in float64; what is stopped is held fixed."""
     x, mu = (array[0] for array in problems(6, 1.0))
     options = {"kernel": kernel, "normalization": normalization}
-    start = mu
     mask = np.arange(TOKENS) % 5 > 0
-    attend = jax.jit(
-        partial(em_attention, num_iters=3, mask=mask, gradient=mode, **options)
-    )
-    step = jax.jit(
-        partial(
-            em_attention,
-            num_iters=3 if mode == "unroll" else 1,
-            mask=mask,
-            gradient="unroll",
-            **options,
-        )
-    )
-    if mode == "last_step":
-        start = em_attention(
-            x, mu, num_iters=2, temperature=0.8, mask=mask, **options
-        ).bases
     rng = np.random.default_rng(7)
-    cotangents = [rng.standard_normal(y.shape) for y in attend(x, mu, temperature=0.8)]
+    shapes = x.shape, mu.shape, (TOKENS, BASES)
+    cotangents = [rng.standard_normal(shape) for shape in shapes]
     directions = rng.standard_normal(x.shape), rng.standard_normal()
 
-    def objective(attend, mu, x, temperature):
-        outputs = attend(x, mu, temperature=temperature)
+    def objective(x, temperature):
+        outputs = em_attention(
+            x, mu, temperature=temperature, mask=mask, gradient=mode, **options
+        )
         return sum(jnp.sum(y * w) for y, w in zip(outputs, cotangents, strict=True))
 
-    dx, dt = jax.grad(partial(objective, attend, mu), (0, 1))(x, 0.8)
+    start, num_iters = mu, 3
+    if mode == "last_step":
+        before = attend(x, mu, num_iters=2, temperature=0.8, mask=mask, **options)
+        start, num_iters = np.asarray(before.bases), 1
+
+    def moved(h):
+        given = {"num_iters": num_iters, "temperature": 0.8 + h * directions[1]}
+        found = attend(x + h * directions[0], start, mask=mask, **given, **options)
+        pairs = zip(jax.device_get(tuple(found)), cotangents, strict=True)
+        return sum(np.sum(y * w) for y, w in pairs)
+
+    dx, dt = jax.device_get(run(jax.grad(objective, (0, 1)), x, 0.8))
     slope = np.sum(dx * directions[0]) + dt * directions[1]
     h = 1e-6
-    up, down = (
-        objective(
-            step, start, x + sign * h * directions[0], 0.8 + sign * h * directions[1]
-        )
-        for sign in (1, -1)
-    )
-    np.testing.assert_allclose(slope, (up - down) / (2 * h), rtol=1e-6)
+    np.testing.assert_allclose(slope, (moved(h) - moved(-h)) / (2 * h), rtol=1e-6)
