@@ -11,7 +11,7 @@ from ema_jax import EMAU, MODELS, em_attention, em_trace, mixture_log_likelihood
 from ema_jax.context import CONTEXTS
 from ema_jax.segmenter import variable_shapes
 
-X, BASES = jnp.ones((2, 5, 4)), jnp.ones((3, 4))
+X, BASES = np.ones((2, 5, 4), np.float32), np.ones((3, 4), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ X, BASES = jnp.ones((2, 5, 4)), jnp.ones((3, 4))
     ("arguments", "words"),
     [
         ({"x": X[0, 0]}, r"x has shape \(4,\); give tokens as"),
-        ({"x": X.astype(int)}, "x has type int32; convert"),
+        ({"x": X.astype(np.int32)}, "x has type int32; convert"),
         ({"bases": BASES[:, :2]}, r"bases of shape \(3, 2\) do not fit"),
         ({"bases": BASES[:0]}, r"bases of shape \(0, 4\) do not fit"),
-        ({"bases": jnp.ones((7, 3, 4))}, "have other leading axes"),
-        ({"mask": jnp.ones(5, bool)}, r"mask has shape \(5,\); x of shape"),
+        ({"bases": np.ones((7, 3, 4))}, "have other leading axes"),
+        ({"mask": np.ones(5, bool)}, r"mask has shape \(5,\); x of shape"),
         ({"kernel": "cosine"}, "kernel='cosine' is unknown"),
-        ({"temperature": jnp.ones(5)}, r"temperature has shape \(5,\); give one"),
+        ({"temperature": np.ones(5)}, r"temperature has shape \(5,\); give one"),
     ],
 )
 def test_of_every_function(function, arguments, words):
@@ -84,15 +84,27 @@ def test_attributes_of_the_unit(options, words):
         EMAU(**options).init(jax.random.key(0), X, train=False)
 
 
+def shapes(module, x):
+    return jax.eval_shape(partial(module.init, train=False), jax.random.key(0), x)
+
+
+def applied(module, variables, x, **options):
+    return jax.eval_shape(partial(module.apply, **options), variables, x)
+
+
 def test_bases_of_another_unit():
     """Flax compares the shapes of parameters, but not those of other variables."""
-    variables = EMAU(num_bases=3).init(jax.random.key(0), X, train=False)
+    variables = shapes(EMAU(num_bases=3), X)
     with pytest.raises(ValueError, match=r"bases have shape \(3, 4\); num_bases=7"):
-        EMAU(num_bases=7).apply(variables, X, train=False)
+        applied(EMAU(num_bases=7), variables, X, train=False)
     for shape in ((5, 4), (3, 3), (4,), (5, 3, 4)):
         with pytest.raises(ValueError, match=r"the bases have shape \("):
-            EMAU(num_bases=3, num_heads=2).apply(
-                variables, X, train=False, initial_bases=jnp.ones(shape)
+            applied(
+                EMAU(num_bases=3, num_heads=2),
+                variables,
+                X,
+                train=False,
+                initial_bases=np.ones(shape),
             )
 
 
@@ -102,15 +114,15 @@ def test_a_batch_without_images():
 
 
 MODEL = MODELS["emanet_tiny"](num_classes=3)
-IMAGES = jnp.ones((1, 17, 17, 3))
+IMAGES = np.ones((1, 17, 17, 3), np.float32)
 
 
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (jnp.ones((2, 3, 65, 65)), r"\(2, 3, 65, 65\), and in_channels=3; .*moveaxis"),
-        (jnp.ones((2, 65, 65, 4)), r"in_channels=3; give \(B, H, W, 3\)"),
-        (jnp.ones((65, 65, 3)), r"shape \(65, 65, 3\); give \(B, H, W, 3\)"),
+        (np.ones((2, 3, 65, 65)), r"\(2, 3, 65, 65\), and in_channels=3; .*moveaxis"),
+        (np.ones((2, 65, 65, 4)), r"in_channels=3; give \(B, H, W, 3\)"),
+        (np.ones((65, 65, 3)), r"shape \(65, 65, 3\); give \(B, H, W, 3\)"),
         ([[1.0]], "images is a list; give an array, such as jnp.asarray"),
     ],
 )
@@ -151,8 +163,8 @@ def test_networks_of_no_size(options, words):
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        (jnp.ones((2, 4, 4, 0)), "without a channel"),
-        (jnp.ones((2, 4, 4, 8), int), "x has type int32; convert"),
+        (np.ones((2, 4, 4, 0)), "without a channel"),
+        (np.ones((2, 4, 4, 8), np.int32), "x has type int32; convert"),
         ([[1.0]], "x is a list; give an array"),
     ],
 )
@@ -172,23 +184,23 @@ def test_lists_for_arrays():
 @pytest.mark.parametrize("module", [EMAU(num_bases=3), CONTEXTS["non_local"](), MODEL])
 def test_training_without_a_mutable_collection_says_what_to_write(module):
     x = IMAGES if module is MODEL else X
-    variables = jax.jit(partial(module.init, train=False))(jax.random.key(0), x)
+    variables = shapes(module, x)
     with pytest.raises(ValueError, match=r"write y, updates = model.apply\(.*mutable="):
-        module.apply(variables, x, train=True)
+        applied(module, variables, x, train=True)
 
 
 def test_strict_promotion():
     """Features in bfloat16, statistics in float32, and nothing left to JAX."""
-    x, mask = jnp.ones((2, 5, 4), jnp.bfloat16), jnp.ones((2, 5), bool)
+    x, mask = np.ones((2, 5, 4), jnp.bfloat16), np.ones((2, 5), bool)
     with jax.numpy_dtype_promotion("strict"):
         for dtype in (jnp.bfloat16, jnp.float32):
             names = ("non_local", "double_attention", "hamburger")
             for kind in (EMAU, *(CONTEXTS[name] for name in names)):
-                module = kind(dtype=dtype)
-                y, _ = module.init_with_output(
-                    jax.random.key(0), x, mask=mask, train=True
-                )
+                run = partial(kind(dtype=dtype).init_with_output, train=True)
+                y, _ = jax.eval_shape(run, jax.random.key(0), x, mask=mask)
                 assert y.dtype == dtype
         options = {"kernel": "gaussian", "covariance": "diagonal", "mixing": "learned"}
-        assert em_attention(x, BASES, **options).features.dtype == jnp.bfloat16
-        assert em_trace(x, BASES, mask=mask).entropy.dtype == jnp.float32
+        attended = jax.eval_shape(partial(em_attention, **options), x, BASES)
+        assert attended.features.dtype == jnp.bfloat16
+        trace = jax.eval_shape(em_trace, x, BASES, mask=mask)
+        assert trace.entropy.dtype == jnp.float32
