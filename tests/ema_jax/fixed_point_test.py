@@ -7,9 +7,10 @@ import pytest
 
 from ema_jax import em_attention, em_trace
 from ema_jax.fixed_point import fixed_point
+from tests.quick import run
 from tests.versions import enable_x64
 
-PROBLEMS, TOKENS, CHANNELS, BASES = 48, 40, 5, 4
+PROBLEMS, TOKENS, CHANNELS, BASES = 24, 40, 5, 4
 
 
 @pytest.fixture(autouse=True)
@@ -34,30 +35,35 @@ def problems(seed):
 
 
 def gradient(mode):
+    """Of the bases after 200 iterations, which come with it."""
+
     def objective(x, bases, cotangent, temperature):
         options = {"num_iters": 200, "temperature": temperature, "gradient": mode}
-        return jnp.sum(em_attention(x, bases, **options).bases * cotangent)
+        found = em_attention(x, bases, **options).bases
+        return jnp.sum(found * cotangent), found
 
-    return jax.jit(jax.grad(objective))
+    return jax.jit(jax.grad(objective, has_aux=True))
 
 
 def test_equals_unroll_wherever_em_converged():
     """On the way to their sum the terms of the series may grow."""
     implicit, unroll = gradient("implicit"), gradient("unroll")
-    trace = jax.jit(lambda x, mu, t: em_trace(x, mu, num_iters=200, temperature=t))
+    one_more = jax.jit(lambda x, mu, t: em_trace(x, mu, num_iters=1, temperature=t))
     seen = 0
     for seed in range(8):
         for temperature in (20.0, 50.0):
             x, bases, cotangent = problems(seed)
-            expected = np.asarray(unroll(x, bases, cotangent, temperature))
-            actual = np.asarray(implicit(x, bases, cotangent, temperature))
+            arguments = x, bases, cotangent, temperature
+            expected, found = jax.device_get(unroll(*arguments))
+            actual = np.asarray(implicit(*arguments)[0])
             largest = np.abs(expected).max((1, 2))
-            converged = trace(x, bases, temperature).change[-1] < 1e-9
+            [change] = np.asarray(one_more(x, found, temperature).change)
+            converged = change < 1e-9
             converged &= largest < 1e6
             error = np.abs(actual - expected).max((1, 2)) / largest
             assert error[converged].max() < 1e-3
             seen += converged.sum()
-    assert seen > 300
+    assert seen > 150
 
 
 @pytest.mark.parametrize(("slope", "wanted"), [(0.5, 2.0), (1.01, 1.0), (3.0, 1.0)])
@@ -70,4 +76,4 @@ def test_a_series_without_a_sum_leaves_the_last_step(slope, wanted):
 
         return fixed_point(update, jnp.zeros((1, 1)), 3, a)[0, 0]
 
-    np.testing.assert_allclose(jax.grad(objective)(1.0), wanted, rtol=1e-6)
+    np.testing.assert_allclose(run(jax.grad(objective), 1.0), wanted, rtol=1e-6)
