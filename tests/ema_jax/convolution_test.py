@@ -37,7 +37,7 @@ def operands(size, window, features, sides=(13, 10), dtype=jnp.float32):
         (size, size, 4 // window.groups, features),
         (2, height, width, features),
     )
-    return [jnp.array(rng.standard_normal(shape), dtype) for shape in shapes]
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
 def both(implementation, window):
@@ -57,15 +57,19 @@ def much(monkeypatch):
     monkeypatch.setattr(convolution, "MUCH", 0)
 
 
-@pytest.mark.parametrize("implementation", ["shifted", None])
+def each(window, *implementations):
+    """(x, kernel, gradient) -> what `both` gives, of each implementation."""
+    calls = [both(implementation, window) for implementation in implementations]
+    return lambda *given: [call(*given) for call in calls]
+
+
 @pytest.mark.parametrize(("size", "window", "features"), WINDOWS)
-def test_outputs_and_gradients(much, size, window, features, implementation):
+def test_outputs_and_gradients(much, size, window, features):
     given = operands(size, window, features)
-    expected = run(both("xla", window), *given)
-    for found, wanted in zip(
-        run(both(implementation, window), *given), expected, strict=True
-    ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    expected, shifted, chosen = run(each(window, "xla", "shifted", None), *given)
+    for actual in (shifted, chosen):
+        for found, wanted in zip(actual, expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [3, 1])
@@ -86,8 +90,7 @@ def test_bands_of_separate_channels(stride):
     """Three of an image, the last of which is not full (stride 1), or is."""
     window = Window(stride=stride, groups=4)
     given = operands(3, window, 4, sides=(29, 6))
-    expected = run(both("xla", window), *given)
-    [_, _, gradient] = run(both("shifted", window), *given)
+    expected, [_, _, gradient] = run(each(window, "xla", "shifted"), *given)
     np.testing.assert_allclose(gradient, expected[2], rtol=1e-4, atol=1e-4)
 
 
@@ -102,21 +105,20 @@ def test_second_derivatives():
 
 def test_over_a_batch_of_kernels(much):
     x, kernel, _ = operands(3, Window(), 5)
-    kernels = jnp.stack([kernel, -2 * kernel])
-    call = jax.vmap(convolve, (None, 0))
-    np.testing.assert_allclose(
-        call(x, kernels)[1], -2 * convolve(x, kernel), rtol=1e-4, atol=1e-4
-    )
+    kernels = np.stack([kernel, -2 * kernel])
+    several = np.asarray(run(jax.vmap(convolve, (None, 0)), x, kernels))
+    single = np.asarray(run(convolve, x, kernel))
+    np.testing.assert_allclose(several[1], -2 * single, rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_is_summed_in_float32():
     x, kernel, gradient = operands(3, Window(), 5, dtype=jnp.bfloat16)
-    given = (array.astype(jnp.float32) for array in (x, kernel, gradient))
+    given = (array.astype(np.float32) for array in (x, kernel, gradient))
     exact = run(both("xla", Window()), *given)
-    found = run(both("shifted", Window()), x, kernel, gradient)
+    found = jax.device_get(run(both("shifted", Window()), x, kernel, gradient))
     for low, high in zip(found, exact, strict=True):
         assert low.dtype == jnp.bfloat16
-        np.testing.assert_allclose(low.astype(jnp.float32), high, rtol=1e-2, atol=2e-2)
+        np.testing.assert_allclose(low.astype(np.float32), high, rtol=1e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
