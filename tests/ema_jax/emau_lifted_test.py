@@ -1,5 +1,7 @@
 """The unit where `nn.BatchNorm` works: lifted, initialised anywhere, on any mesh."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -43,9 +45,13 @@ def assert_same(actual, expected):
     )
 
 
+@pytest.fixture(scope="module")
+def expected(variables, x):
+    return step(EMAU(**OPTIONS), variables, x, train=True)
+
+
 @pytest.mark.parametrize("lift", [nn.remat, nn.jit])
-def test_lifted_by_itself(lift, variables, x):
-    expected = step(EMAU(**OPTIONS), variables, x, train=True)
+def test_lifted_by_itself(lift, variables, x, expected):
     assert_same(step(lift(EMAU)(**OPTIONS, train=True), variables, x), expected)
 
 
@@ -53,8 +59,9 @@ def test_one_unit_for_each_of_several_inputs(variables, x):
     several = nn.vmap(
         EMAU, variable_axes={"params": 0, "batch_stats": 0}, split_rngs={"params": True}
     )(**OPTIONS, train=False)
-    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), variables)
-    both = several.apply(twice, jnp.stack([x, x]))
+    own = jax.device_get(variables)
+    twice = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), own)
+    both = np.asarray(several.apply(twice, np.stack([x, x])))
     single = EMAU(**OPTIONS, train=False)
     for index in range(2):
         own = jax.tree.map(lambda leaf, i=index: leaf[i], twice)
@@ -77,17 +84,17 @@ def test_init_needs_no_mapped_axis(variables, x, train):
     assert_same(made, variables)
 
 
-def test_a_mesh_with_explicit_axes(variables, x):
+def test_a_mesh_with_explicit_axes(variables, x, expected):
     """`jax.make_mesh` makes such a mesh; arrays carry their sharding in their type."""
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
-    expected = step(EMAU(**OPTIONS), variables, x, train=True)
-    attended = em_attention(x, variables["batch_stats"]["bases"])
+    attend = jax.jit(em_attention)
+    attended = attend(x, variables["batch_stats"]["bases"])
     with jax.set_mesh(mesh):
         split = jax.device_put(x, NamedSharding(mesh, P("data")))
         found = step(EMAU(**OPTIONS), jax.device_put(variables, P()), split, train=True)
         assert_same(found, expected)
         bases = jax.device_put(variables["batch_stats"]["bases"], P())
-        spread = jax.jit(em_attention)(split, bases)
+        spread = attend(split, bases)
         assert jax.typeof(spread.bases).sharding.spec == P("data", None, None)
     assert_same(spread, attended)
 
@@ -110,7 +117,7 @@ def test_a_mesh_with_explicit_axes_for_the_rows_of_images(options):
     rng = np.random.default_rng(0)
     x, cotangent = rng.standard_normal((2, 4, 8, 6, 8), np.float32)
     mask = rng.random((4, 8, 6)) > 0.3
-    variables = unit.init(jax.random.key(0), x, train=False)
+    variables = EMAU(num_bases=4).init(jax.random.key(0), x, train=False)
 
     def loss(variables, x, mask, cotangent):
         y, stats = unit.apply(variables, x, mask, train=True, mutable=["batch_stats"])
@@ -137,7 +144,8 @@ def test_trained_steps_can_be_scanned_under_float64(x):
             learn_temperature=True,
             dtype=jnp.float64,
         )
-        variables = unit.init(jax.random.key(0), x, train=False)
+        key = jax.random.key(0)
+        variables = jax.eval_shape(partial(unit.init, train=False), key, x)
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {
             jnp.dtype("float32")
         }
@@ -146,11 +154,12 @@ def test_trained_steps_can_be_scanned_under_float64(x):
             _, updates = unit.apply(variables, x, train=True, mutable=["batch_stats"])
             return variables | updates, None
 
-        jax.lax.scan(train, variables, length=2)
+        jax.eval_shape(partial(jax.lax.scan, train, length=2), variables)
         for number in (2.0, np.float64(2.0), 2):
-            em_attention(x, x[:, :2], temperature=number)
+            jax.eval_shape(partial(em_attention, temperature=number), x, x[:, :2])
 
 
 def test_strict_rank_promotion(variables, x):
     with jax.numpy_rank_promotion("raise"):
-        EMAU(**OPTIONS).apply(variables, x, train=True, mutable=["batch_stats"])
+        apply = partial(EMAU(**OPTIONS).apply, train=True, mutable=["batch_stats"])
+        jax.eval_shape(apply, variables, x)
