@@ -14,13 +14,11 @@ from ema_jax.context import CONTEXTS
 from tests.golden import context_cases, rebuild_context
 from tests.golden.context_cases import CASES
 from tests.golden.rebuild import relative_error
+from tests.quick import run
 from tests.versions import skip_mixed_products
 
 SHARING = ["non_local", "double_attention", "external_attention", "hamburger_average"]
 """Those with statistics that the images of a batch share."""
-
-compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-"""For programs that run once: half the time goes into compiling them."""
 
 KINDS = [name for name in CASES if name in CONTEXTS]
 """One case of each module."""
@@ -33,7 +31,7 @@ def close(actual, expected, scale: float = 0.0) -> None:
     assert np.abs(np.asarray(actual) - expected).max() <= limit
 
 
-def run(module, variables, x, cotangent, mask=None):
+def train_and_evaluate(module, variables, x, cotangent, mask=None):
     """Outputs of evaluation and training, gradients and new statistics."""
 
     def objective(params, x):
@@ -46,13 +44,12 @@ def run(module, variables, x, cotangent, mask=None):
         )
         return jnp.sum(jnp.where(cotangent == 0, 0, y * cotangent)), (y, updates)
 
-    @compiled
     def everything(params, x):
         evaluated = module.apply(variables, x, train=False, mask=mask)
         gradients, (y, updates) = jax.grad(objective, (0, 1), has_aux=True)(params, x)
         return evaluated, y, updates, *gradients
 
-    return everything(variables["params"], jnp.asarray(x))
+    return jax.device_get(run(everything, variables["params"], x))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -63,13 +60,14 @@ def test_equals_pytorch(name):
     x = context_cases.features("context.input", *shape)
     cotangent = context_cases.features("context.cotangent", *shape)
     module = rebuild_context.module(name)
-    evaluated, y, updates, gradients, dx = run(module, variables, x, cotangent)
-
+    evaluated, y, updates, gradients, dx = train_and_evaluate(
+        module, variables, x, cotangent
+    )
     close(evaluated, expected["eval/output"])
     close(y, expected["train/output"])
     close(dx, expected["train/grad_input"])
     compared = 0
-    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradients))
+    largest = max(float(np.abs(g).max()) for g in jax.tree.leaves(gradients))
     for key, value in expected.items():
         kind, _, weight = key.removeprefix("train/").partition("/")
         if kind == "grad":
@@ -91,8 +89,9 @@ def test_a_masked_batch_equals_its_images_alone(name):
     x, mask = rebuild_context.pad(context_cases.ragged("context.ragged"), np.nan)
     cotangent, _ = rebuild_context.pad(context_cases.ragged("context.cotangent"), 0)
     module = rebuild_context.module(name)
-    evaluated, y, updates, gradients, dx = run(module, variables, x, cotangent, mask)
-
+    evaluated, y, updates, gradients, dx = train_and_evaluate(
+        module, variables, x, cotangent, mask
+    )
     for i, size in enumerate(context_cases.RAGGED_SIZES):
         shape = (1, *size, context_cases.CHANNELS)
         close(y[i][mask[i]].reshape(shape), expected[f"ragged/output{i}"])
@@ -116,8 +115,7 @@ def test_tokens_in_any_order_and_rank(name):
     order = np.random.default_rng(0).permutation(x[0, :, :, 0].size)
     tokens = x.reshape(len(x), -1, x.shape[-1])[:, order]
     y = rebuild_context.expected(name)["eval/output"].reshape(tokens.shape)
-    evaluate = compiled(module.apply, static_argnames="train")
-    close(evaluate(variables, tokens, train=False), y[:, order])
+    close(run(partial(module.apply, train=False), variables, tokens), y[:, order])
 
 
 @pytest.mark.parametrize("name", SHARING)
@@ -130,7 +128,6 @@ def test_two_devices_equal_one(name):
     x = context_cases.features("context.input", *shape)
     mesh = Mesh(np.array(jax.devices()[:2]), ("batch",))
 
-    @compiled
     @partial(
         jax.shard_map,
         mesh=mesh,
@@ -140,7 +137,7 @@ def test_two_devices_equal_one(name):
     def step(variables, x):
         return module.apply(variables, x, train=True, mutable=["batch_stats"])
 
-    y, updates = step(variables, x)
+    y, updates = jax.device_get(run(step, variables, x))
     close(y, expected["train/output"])
     for key, value in expected.items():
         if key.startswith("train/state/"):
@@ -156,8 +153,8 @@ def test_bfloat16_keeps_float32_variables(name):
     variables = rebuild_context.variables(CASES[name])
     module = rebuild_context.module(name, dtype=jnp.bfloat16)
     shape = context_cases.SIZE, context_cases.BATCH
-    x = jnp.asarray(context_cases.features("context.input", *shape), jnp.bfloat16)
-    y = compiled(module.apply, static_argnames="train")(variables, x, train=False)
+    x = context_cases.features("context.input", *shape).astype(jnp.bfloat16)
+    y = np.asarray(run(partial(module.apply, train=False), variables, x))
     assert y.dtype == jnp.bfloat16
     full = rebuild_context.expected(name)["eval/output"]
     assert relative_error(y.astype(np.float32), full) < 5e-2
@@ -178,9 +175,9 @@ def test_can_all_be_built_and_called_alike(name):
         (r"x has shape \(3, 16\)", (3, 16), None),
         (r"mask has shape \(1, 2, 2\).*\(1, 2, 3\)", (1, 2, 3, 16), (1, 2, 2)),
     ):
-        mask = None if mask is None else jnp.ones(mask, bool)
+        mask = None if mask is None else np.ones(mask, bool)
         with pytest.raises(ValueError, match=words):
-            module.init(jax.random.key(0), jnp.ones(shape), train=False, mask=mask)
+            module.init(jax.random.key(0), np.ones(shape), train=False, mask=mask)
 
 
 @pytest.mark.parametrize(
@@ -205,4 +202,4 @@ def test_can_all_be_built_and_called_alike(name):
 def test_errors_name_the_value(name, option, value, words):
     module = CONTEXTS[name](**{option: value})
     with pytest.raises(ValueError, match=words):
-        module.init(jax.random.key(0), jnp.ones((1, 3, 3, 16)), train=False)
+        module.init(jax.random.key(0), np.ones((1, 3, 3, 16)), train=False)

@@ -11,14 +11,19 @@ from ema_jax.context.hamburger import BasesUpdate, bases_init, nmf
 from tests.golden import context_cases, rebuild_context
 from tests.golden.context_cases import CASES
 from tests.golden.rebuild import relative_error
+from tests.quick import run
 
 RNG = np.random.default_rng(0)
+
+
+def first_bases(seed, *shape):
+    return run(lambda key: bases_init(key, shape, jnp.float32), jax.random.key(seed))
 
 
 def test_updates_never_raise_the_error():
     """Lee and Seung: ‖X - C D‖ falls with every update."""
     x = np.abs(RNG.standard_normal((1, 40, 12))).astype(np.float32)
-    bases = bases_init(jax.random.key(0), (5, 12), jnp.float32)
+    bases = first_bases(0, 5, 12)
     error = jax.jit(
         lambda num_iters: jnp.linalg.norm(
             nmf(x, bases, num_iters=num_iters).features - x
@@ -32,8 +37,8 @@ def test_updates_never_raise_the_error():
 def test_finds_the_factors_of_a_matrix_of_low_rank():
     factors = [np.abs(RNG.standard_normal(shape)) for shape in ((1, 60, 3), (1, 3, 8))]
     x = (factors[0] @ factors[1]).astype(np.float32)
-    bases = bases_init(jax.random.key(1), (3, 8), jnp.float32)
-    found = jax.jit(lambda x: nmf(x, bases, num_iters=1000))(x)
+    bases = first_bases(1, 3, 8)
+    found = jax.device_get(run(lambda x: nmf(x, bases, num_iters=1000), x))
     np.testing.assert_allclose(found.features, x, atol=0.02 * x.max())
     assert np.all(found.bases >= 0)
     assert np.all(found.coefficients >= 0)
@@ -55,8 +60,8 @@ def reference(x, bases, num_iters):
 def test_equals_the_float64_loop_from_bases_that_a_batch_shares(num_bases):
     """Compiled whole, where a compiler may see that the bases are the same."""
     x = np.abs(RNG.standard_normal((4, 81, 64))).astype(np.float32)
-    bases = np.array(bases_init(jax.random.key(2), (num_bases, 64), jnp.float32))
-    found = jax.jit(lambda x, bases: nmf(x, bases, num_iters=1))(x, bases)
+    bases = np.asarray(first_bases(2, num_bases, 64))
+    found = jax.device_get(run(lambda x, mu: nmf(x, mu, num_iters=1), x, bases))
     for image in range(2):
         expected = reference(x[image], bases, 1)
         for actual, wanted in zip(found, expected, strict=True):
@@ -69,17 +74,18 @@ features = context_cases.features("context.input", context_cases.SIZE)
 
 
 def test_random_bases_differ_by_call_and_image():
-    twice = jnp.concatenate([features, features])
+    twice = np.concatenate([features, features])
 
     @jax.jit
-    def run(key):
+    def call(key):
         rngs, mutable = {"dropout": key}, ["batch_stats"]
         trained = unit.apply(variables, twice, train=True, mutable=mutable, rngs=rngs)
         return *trained, unit.apply(variables, twice, train=False)
 
-    y, updates, evaluated = run(jax.random.key(0))
-    again, *_ = run(jax.random.key(0))
-    other, *_ = run(jax.random.key(1))
+    first, second, third = (call(jax.random.key(seed)) for seed in (0, 0, 1))
+    (y, updates, evaluated), (again, *_), (other, *_) = jax.device_get(
+        (first, second, third)
+    )
     np.testing.assert_array_equal(y, again)
     assert np.abs(y - other).max() > 1e-3
     assert np.abs(y[0] - y[1]).max() > 1e-3

@@ -30,7 +30,7 @@ def compare(scale, order=slice(None), **options):
         )
         return y, pull(jnp.asarray(cotangent))[0]
 
-    y, gradients = both(inputs)
+    y, gradients = jax.device_get(both(inputs))
     expected = golden("context")
     assert relative_error(y, expected[f"attention/{scale}/output"]) < 1e-5
     for name, ours in gradients.items():
@@ -69,7 +69,7 @@ def test_forwards_its_options(monkeypatch):
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", recorded)
     block = NonLocal(implementation="xla", query_chunk=4, scale=0.5, dtype=jnp.bfloat16)
-    x = jnp.ones((1, 8, 16))
+    x = np.ones((1, 8, 16), np.float32)
     jax.eval_shape(lambda key: block.init(key, x, train=False), jax.random.key(0))
     assert asked == {
         "scale": 0.5,
@@ -102,7 +102,8 @@ def test_starts_at_the_identity():
     def init(key):
         return [NonLocal(zero_init=z).init(key, x, train=False) for z in (True, False)]
 
-    zero, one = (variables["params"] for variables in init(jax.random.key(0)))
+    made = jax.device_get(init(jax.random.key(0)))
+    zero, one = (variables["params"] for variables in made)
     assert not np.any(zero["out"]["bn"]["scale"])
     assert not np.any(zero["out"]["bn"]["bias"])
     assert np.all(one["out"]["bn"]["scale"] == 1)
@@ -115,7 +116,7 @@ def test_an_image_without_tokens_has_one_key_when_fused():
     """A softmax over no key is NaN; the key of zeros that stands in is not."""
     ones = np.ones((2, 3, 4), np.float32)
     mask = np.array([[False, False, False], [False, True, True]])
-    key, value, lengths = jax.jit(present_first)(ones, 2 * ones, mask)
+    key, value, lengths = jax.device_get(jax.jit(present_first)(ones, 2 * ones, mask))
     assert lengths.tolist() == [1, 2]
     np.testing.assert_array_equal(key[..., 0], [[0, 0, 0], [1, 1, 0]])
     np.testing.assert_array_equal(value, 2 * key)
