@@ -42,8 +42,8 @@ def test_on_a_canvas_as_alone(name, train):
         given = stages(low, last, mask)
         return head.apply(weights, given, train=train, mutable=["batch_stats"])
 
-    alone, statistics = run(forward, *images())
-    together, updates = run(forward, *canvas())
+    alone, statistics = jax.device_get(run(forward, *images()))
+    together, updates = jax.device_get(run(forward, *canvas()))
     _, height, width, _ = alone.shape
     np.testing.assert_allclose(
         together[:2, :height, :width], alone, rtol=1e-4, atol=1e-5

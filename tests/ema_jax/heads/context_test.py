@@ -1,7 +1,6 @@
 """OpenMMLab's head: training against PyTorch, and its options."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from tests.golden import cases, seeded
 from tests.golden.foreign_cases import TRAIN_SIZE
 from tests.golden.rebuild import golden, image, relative_error
 from tests.golden.rebuild_foreign import state_dict
+from tests.quick import run
 
 
 def build(weights, **options):
@@ -41,7 +41,8 @@ def test_training_moves_the_bases_as_pytorch(small):
 
         return model.apply(weights, x, method=small_logits, mutable=["batch_stats"])
 
-    logits, updates = jax.jit(forward)(seeded.image(TRAIN_SIZE, cases.IMAGE_SEED))
+    image = seeded.image(TRAIN_SIZE, cases.IMAGE_SEED)
+    logits, updates = jax.device_get(run(forward, image))
     assert relative_error(logits, golden("foreign")["train/logits"]) < 1e-4
     bases = updates["batch_stats"]["head"]["context"]["bases"]
     expected = golden("foreign")["train/bases"][0].T
@@ -52,16 +53,15 @@ def test_training_moves_the_bases_as_pytorch(small):
 
 def test_auxiliary_logits_only_when_asked_for(small):
     model, weights = small
-    x = image((33, 41))
 
-    def both(x, auxiliary):
+    def forward(x, auxiliary):
         return model.apply(
             weights, x, train=True, auxiliary=auxiliary, mutable=["batch_stats"]
         )
 
-    run = jax.jit(both, static_argnames="auxiliary")
-    alone, without = run(x, auxiliary=False)
-    (logits, second), updates = run(x, auxiliary=True)
+    (alone, without), ((logits, second), updates) = jax.device_get(
+        run(lambda x: (forward(x, False), forward(x, True)), image((33, 41)))
+    )
     np.testing.assert_allclose(logits, alone, atol=1e-5)
     assert second.shape == logits.shape == (1, 33, 41, 19)
     assert relative_error(second, np.asarray(logits)) > 0.1
@@ -86,7 +86,7 @@ def test_images_on_a_canvas_get_what_they_get_alone(small):
     for row, (height, width) in enumerate(sizes):
         canvas[row, :height, :width] = image((height, width))[0]
         mask[row, :height, :width] = True
-    together = masked(canvas, mask)
+    together = jax.device_get(masked(canvas, mask))
     for row, (height, width) in enumerate(sizes):
         alone = apply(image((height, width)))
         for logits, expected in zip(together, alone, strict=True):
@@ -104,8 +104,9 @@ def test_masked_auxiliary_logits_with_aligned_corners(small):
     def apply(x, mask=None):
         return model.apply(weights, x, train=False, mask=mask, auxiliary=True)
 
-    alone = jax.jit(apply)(image((33, 25)))
-    for logits, expected in zip(jax.jit(apply)(canvas, mask), alone, strict=True):
+    alone = run(apply, image((33, 25)))
+    together = jax.device_get(run(apply, canvas, mask))
+    for logits, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(logits[:, :33, :25], expected, atol=1e-5, rtol=1e-4)
 
 
@@ -113,5 +114,5 @@ def test_no_auxiliary_head_is_an_error():
     model = EMANet(stage_sizes=(1, 1, 1, 1))
     with pytest.raises(ValueError, match="auxiliary_head=True"):
         model.init(
-            jax.random.key(0), jnp.ones((1, 9, 9, 3)), train=False, auxiliary=True
+            jax.random.key(0), np.ones((1, 9, 9, 3)), train=False, auxiliary=True
         )

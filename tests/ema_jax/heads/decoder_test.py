@@ -1,21 +1,21 @@
 """The decoder of a context head: what it draws at stride 4, by weights set by hand."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ema_jax.backbones import Features
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
+from tests.quick import run
 
 LOW, LAST = (2, 9, 17, 4), (2, 3, 5, 6)  # strides 4 and 16
 CHANNELS = 4
 
 
 def stages(mask=None):
-    keys = jax.random.split(jax.random.key(0))
-    low, last = (jax.random.normal(*x) for x in zip(keys, (LOW, LAST), strict=True))
+    rng = np.random.default_rng(0)
+    low, last = (rng.standard_normal(shape, np.float32) for shape in (LOW, LAST))
     small = None if mask is None else mask[:, ::4, ::4]
     return Features(low, mask), Features(last, small)
 
@@ -27,7 +27,11 @@ def head(**options):
 @pytest.fixture(scope="module")
 def variables():
     model = head(decoder_channels=CHANNELS)
-    return jax.jit(lambda: model.init(jax.random.key(1), stages(), train=False))()
+    return jax.device_get(model.init(jax.random.key(1), stages(), train=False))
+
+
+def evaluate(model, variables):
+    return np.asarray(model.apply(variables, stages(), train=False))
 
 
 def passing_on(variables, source):
@@ -43,14 +47,14 @@ def passing_on(variables, source):
         "refine2": again,
     }
     for name, kernel in kernels.items():
-        params[name] = {**params[name], "conv": {"kernel": jnp.asarray(kernel)}}
+        params[name] = {**params[name], "conv": {"kernel": np.float32(kernel)}}
     return {**variables, "params": params}
 
 
 def test_what_is_passed_on_is_the_coarse_answer_enlarged(variables):
     whole = passing_on(variables, range(2, CHANNELS + 2))
-    logits = head(decoder_channels=CHANNELS).apply(whole, stages(), train=False)
-    coarse = head().apply(whole, stages(), train=False)
+    logits = evaluate(head(decoder_channels=CHANNELS), whole)
+    coarse = evaluate(head(), whole)
     assert logits.shape == (2, 9, 17, 3)
     np.testing.assert_allclose(logits[:, ::4, ::4], coarse, rtol=1e-3, atol=1e-4)
     between = (coarse[:, :-1] + coarse[:, 1:]) / 2
@@ -59,7 +63,7 @@ def test_what_is_passed_on_is_the_coarse_answer_enlarged(variables):
 
 def test_the_first_stage_is_seen_at_its_own_pixels(variables):
     whole = passing_on(variables, range(2))
-    logits = head(decoder_channels=CHANNELS).apply(whole, stages(), train=False)
+    logits = evaluate(head(decoder_channels=CHANNELS), whole)
     params = whole["params"]
     low = np.maximum(stages()[0].x @ params["low_level"]["conv"]["kernel"][0, 0], 0)
     kernel, bias = (params["classifier"][name] for name in ("kernel", "bias"))
@@ -70,10 +74,11 @@ def test_the_first_stage_is_seen_at_its_own_pixels(variables):
 def test_the_coarse_logits_are_added(variables):
     """Theirs alone, where the decoder's classifier knows nothing."""
     fine = variables["params"]["classifier"]
-    blank = jax.tree.map(jnp.zeros_like, fine)
+    blank = jax.tree.map(np.zeros_like, fine)
+    rng, shape = np.random.default_rng(2), fine["kernel"].shape
     coarse = {
-        "kernel": jax.random.normal(jax.random.key(2), fine["kernel"].shape),
-        "bias": jnp.arange(3.0),
+        "kernel": rng.standard_normal(shape, np.float32),
+        "bias": np.arange(3, dtype=np.float32),
     }
 
     def logits(model, classifier):
@@ -82,7 +87,7 @@ def test_the_coarse_logits_are_added(variables):
             "coarse_classifier": coarse,
             "classifier": classifier,
         }
-        return model.apply({**variables, "params": params}, stages(), train=False)
+        return evaluate(model, {**variables, "params": params})
 
     both = head(decoder_channels=CHANNELS, coarse_logits=True)
     alone = logits(both, blank)
@@ -111,8 +116,8 @@ def test_an_image_on_a_canvas_gets_what_it_gets_alone(variables, train):
     def forward(given):
         return model.apply(variables, given, train=train, mutable=["batch_stats"])
 
-    alone, statistics = jax.jit(forward)(small)
-    together, updates = jax.jit(forward)(stages(mask))
+    alone, statistics = jax.device_get(run(forward, small))
+    together, updates = jax.device_get(run(forward, stages(mask)))
     np.testing.assert_allclose(together[:, :5, :9], alone, rtol=1e-4, atol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),

@@ -21,18 +21,31 @@ def test_logits_and_gradients_equal_pytorch(name, train):
     shape = expected[f"{name}/logits"].shape
     cotangent = seeded.values("cotangent", shape, seed=cases.COTANGENT_SEED)
 
+    def leaf(params, key):
+        found = {"params": params}
+        for part in table(name)[key].path:
+            found = found[part]
+        return found
+
     def backward(params, low, last):
+        """Of the parameters those that PyTorch's values are of."""
+
         def total(params, low, last):
             held = {**weights, "params": params}
             options = {"train": train, "mutable": ["batch_stats"]}
             logits, _ = head.apply(held, stages(low, last), **options)
             return jnp.vdot(logits, cotangent), logits
 
-        return jax.grad(total, (0, 1, 2), has_aux=True)(params, low, last)
+        gradients, logits = jax.grad(total, (0, 1, 2), has_aux=True)(params, low, last)
+        by_params, *by_features = gradients
+        kept = {key: leaf(by_params, key) for key in heads_cases.GRADIENTS[name]}
+        return kept, by_features, logits
 
     seed = heads_cases.TRAIN_SEED if train else cases.WEIGHT_SEED
     seen = [features(key, seed) for key in ("low", "features")]
-    (by_params, *by_features), logits = run(backward, weights["params"], *seen)
+    by_params, by_features, logits = jax.device_get(
+        run(backward, weights["params"], *seen)
+    )
     actual = cases.sample(logits) if train else logits
     assert relative_error(actual, expected[prefix + "logits"]) < 1e-4
     for key, gradient in zip(("low", "features"), by_features, strict=True):
@@ -42,10 +55,6 @@ def test_logits_and_gradients_equal_pytorch(name, train):
         else:
             assert key == "low"
             assert not np.any(gradient)
-    for key in heads_cases.GRADIENTS[name]:
-        target = table(name)[key]
-        leaf = {"params": by_params}
-        for part in target.path:
-            leaf = leaf[part]
-        actual = cases.sample(to_torch(np.asarray(leaf), target.layout))
+    for key, gradient in by_params.items():
+        actual = cases.sample(to_torch(gradient, table(name)[key].layout))
         assert relative_error(actual, expected[prefix + key]) < 1e-4, key

@@ -8,6 +8,7 @@ import pytest
 from ema_jax.backbones import Features
 from ema_jax.heads import PSAHead
 from ema_jax.heads.psa import ABSENT, between_pixels
+from tests.quick import run
 
 
 @pytest.mark.parametrize("size", [(7, 9), (5, 3), (1, 13)])
@@ -21,7 +22,7 @@ def test_every_pair_of_pixels_reads_its_offset(size):
         place = middle + np.array((row, column)) - at
         if (place >= 0).all() and (place < size).all():
             expected[:, *at, row, column] = maps[:, *at, *place]
-    actual = between_pixels(jnp.asarray(maps))
+    actual = run(between_pixels, maps.astype(np.float32))
     expected = expected.reshape(2, height * width, -1).astype(np.float32)
     np.testing.assert_array_equal(actual, expected)
 
