@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from ema_jax.batch_norm import BatchNorm
 from tests.golden.rebuild import relative_error
+from tests.quick import compiled, run
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:
@@ -32,22 +33,23 @@ def variables(channels: int) -> dict:
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_equals_flax(masked, train, dtype):
-    x = jnp.asarray(draw(3, 5, 4, 6), dtype)
+    x = draw(3, 5, 4, 6).astype(jnp.dtype(dtype))
     mask = np.random.default_rng(1).random((3, 5, 4, 1)) < 0.6 if masked else None
     cotangent = draw(3, 5, 4, 6, seed=2) * (1 if mask is None else mask)
     flax = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=x.dtype)
     ours = BatchNorm(train, 0.9, dtype=x.dtype)
 
-    def run(norm, params, x):
+    def objective(norm, params, x):
         y, updates = norm.apply(
             variables(6) | {"params": params}, x, mask=mask, mutable=["batch_stats"]
         )
         return jnp.sum(y * cotangent), (y, updates)
 
-    results = [
-        jax.grad(partial(run, norm), (0, 1), has_aux=True)(variables(6)["params"], x)
-        for norm in (ours, flax)
-    ]
+    def both(*given):
+        objectives = [partial(objective, norm) for norm in (ours, flax)]
+        return [jax.grad(f, (0, 1), has_aux=True)(*given) for f in objectives]
+
+    results = jax.device_get(run(both, variables(6)["params"], x))
     tolerance = 1e-5 if dtype == "float32" else 1e-2
     for actual, expected in zip(*map(jax.tree.leaves, results), strict=True):
         assert actual.dtype == expected.dtype
@@ -87,10 +89,10 @@ def test_devices_with_unlike_numbers_of_tokens():
         in_specs=P("data"),
         out_specs=(P("data"), P()),
     )
-    y, updates = jax.jit(sharded)(x, mask)
+    program = compiled(sharded, x, mask)
+    y, updates = program(x, mask)
     np.testing.assert_allclose(y, whole, rtol=1e-4, atol=1e-4)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updates, expected
     )
-    hlo = jax.jit(sharded).lower(x, mask).compile().as_text()
-    assert hlo.count(" all-reduce(") == 1  # all the sums in one exchange
+    assert program.as_text().count(" all-reduce(") == 1  # all the sums in one exchange
