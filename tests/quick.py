@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 FLAGS = ["--xla_backend_optimization_level=0"]
@@ -28,7 +29,8 @@ def run(function: Callable[..., Any], *args: Any) -> Any:
 def whole(method: Callable[..., Any]) -> Callable[..., Any]:
     """`Module.init` or `.apply` as one program, where each operation would be one.
 
-    A program is compiled once for equal modules and options.
+    A program is compiled once for equal modules and options. Within a program that is
+    being traced the method is called as it is: nothing would be compiled by operation.
     """
 
     def call(module: Any, given: tuple, named: dict, options: frozenset) -> Any:
@@ -37,6 +39,8 @@ def whole(method: Callable[..., Any]) -> Callable[..., Any]:
     program = jax.jit(call, static_argnums=(0, 3), inline=True)
 
     def replacement(module: Any, *given: Any, **named: Any) -> Any:
+        if in_a_program():
+            return method(module, *given, **named)
         options = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in named.items()
@@ -51,6 +55,11 @@ def whole(method: Callable[..., Any]) -> Callable[..., Any]:
         return program(module, given, arrays, held)
 
     return replacement
+
+
+def in_a_program() -> bool:
+    """Whether operations are recorded; not so under a bare `jax.grad` or `jax.vmap`."""
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
 def fixed(value: Any) -> bool:
