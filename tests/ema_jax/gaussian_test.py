@@ -255,7 +255,7 @@ def test_gradients(covariance, mixing):
             np.array([program(x + h * d, mode, num_iters)[0] for d in directions])
             for h in (1e-6, -1e-6)
         )
-        assert relative_error(found, (up - down) / 2e-6) < limit
+        np.testing.assert_allclose(found, (up - down) / 2e-6, rtol=limit)
     assert not np.any(gradient("stop", 3))
 
 
