@@ -11,6 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ema_jax.backbones.efficientnet_lite import InvertedBottleneck
+from ema_jax.backbones.resnet import Bottleneck
+from ema_jax.heads import ContextHead, FCNHead
+from ema_jax.layers import ConvBN
+
 FLAGS = ["--xla_backend_optimization_level=0"]
 """For XLA_FLAGS; where they do not know a flag, the compilers end the process."""
 
@@ -71,24 +76,43 @@ def fixed(value: Any) -> bool:
     return not leaves or not all(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)
 
 
-def by_part(*kinds: type[nn.Module]) -> AbstractContextManager[None]:
-    """Within it each module of these kinds runs as a program of its own.
+PARTS = (Bottleneck, InvertedBottleneck, ConvBN, ContextHead, FCNHead)
 
-    Equal modules share one: a deep network has few blocks that differ.
+
+def by_part() -> AbstractContextManager[None]:
+    """Within it each of the `PARTS` of a network runs as a program of its own.
+
+    Equal parts share one, in this network and in the next.
     """
 
     def call(inner: Callable[..., Any], given: tuple, named: dict, context: Any) -> Any:
         module = context.module
-        whole = not module.path or module.is_initializing()
-        if whole or not isinstance(module, kinds):
+        if not (isinstance(module, PARTS) and module.path):
             return inner(*given, **named)
         alone, variables = module.unbind()
-        return part(alone, frozenset(named.items()), variables, *given)
+        options = {name: value for name, value in named.items() if fixed(value)}
+        arrays = {name: named[name] for name in named.keys() - options.keys()}
+        held = alone, frozenset(options.items())
+        if not module.is_initializing():
+            return part(*held, variables, given, arrays)
+        result, variables = first(*held, module.make_rng("params"), given, arrays)
+        for kind, tree in variables.items():
+            for name, value in tree.items():
+                module.put_variable(kind, name, value)
+        return result
 
     return nn.intercept_methods(call)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def part(module: nn.Module, options: frozenset, variables: Any, *given: Any) -> Any:
+def part(module: nn.Module, options: frozenset, variables: Any, *args: Any) -> Any:
     """What a module says to its arguments."""
-    return module.apply(variables, *given, **dict(options))
+    given, arrays = args
+    return module.apply(variables, *given, **arrays, **dict(options))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def first(module: nn.Module, options: frozenset, key: jax.Array, *args: Any) -> Any:
+    """The same, and its initial variables."""
+    given, arrays = args
+    return module.init_with_output(key, *given, **arrays, **dict(options))

@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 
 from ema_jax import EMANet, Segmenter
-from ema_jax.backbones.resnet import Bottleneck
-from ema_jax.heads import ContextHead, FCNHead
-from ema_jax.layers import ConvBN
 from ema_jax.weights import convert_state_dict, model_options
 from tests.golden import cases, seeded
 from tests.golden.foreign_cases import MMSEG_RUNS, RESNET_RUNS, RESNETS, run_name
@@ -70,7 +67,7 @@ def drawn_once():
 @pytest.fixture(scope="module", autouse=True)
 def whole_modules():
     """Not here, where most blocks of the networks are alike."""
-    with by_part(Bottleneck, ConvBN, ContextHead, FCNHead):
+    with by_part():
         yield
 
 

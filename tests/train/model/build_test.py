@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import default
+from tests.quick import by_part
 from train.model.build import ONLY_AT_START, build_model
 from train.update.optimizer import frozen_parameters
 from train.user.errors import UserError
@@ -43,6 +44,13 @@ OTHER_FIELDS = [
     ("psanet_tiny", "map_size", 5, {}),
 ]
 """Model, option, value, and what goes with it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blocks():
+    """The networks have most of their blocks in common: each is traced once."""
+    with by_part():
+        yield
 
 
 def tiny():

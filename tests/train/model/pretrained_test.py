@@ -6,6 +6,7 @@ from huggingface_hub import constants
 
 from configs import default
 from ema_jax.segmenter import variable_shapes
+from tests.quick import by_part
 from train.model import published
 from train.model.build import build_model
 from train.model.listing import list_weights
@@ -17,6 +18,13 @@ LITE = PUBLISHED["efficientnet_lite0"]
 needs_package = pytest.mark.skipif(
     here(LITE.source) is None, reason=f"{LITE.source} was not done"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blocks():
+    """The networks have most of their blocks in common: each is traced once."""
+    with by_part():
+        yield
 
 
 def section(name: str, pretrained: str = "imagenet", **fields):
