@@ -5,13 +5,15 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
+import numpy as np
 from jax import Array
 
 from ema_jax import EMAU, MODELS, EMANet, Segmenter
 from ema_jax.backbones import Features
 from ema_jax.heads import ContextHead, FCNHead
 from ema_jax.layers import ConvBN, subsample_mask
-from ema_jax.segmenter import with_options
+from ema_jax.segmenter import variable_shapes, with_options
 
 MICRO = partial(
     EMANet,
@@ -88,6 +90,20 @@ def SMALL(  # noqa: N802
             bn_decay=bn_decay,
         ),
     )
+
+
+def lively(model: nn.Module) -> dict[str, Any]:
+    """Variables as a training leaves them: no statistic, scale or bias at its start."""
+    rng = np.random.default_rng(0)
+
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        name = path[-1].key
+        if name in ("var", "scale"):
+            return rng.uniform(0.5, 2.0, leaf.shape).astype(np.float32)
+        spread = 1 / np.sqrt(np.prod(leaf.shape[:-1])) if name == "kernel" else 0.3
+        return rng.normal(0, spread, leaf.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(draw, variable_shapes(model))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pytest
 from jax import export
 
 from ema_jax import EMAU, MODELS
-from ema_jax.segmenter import init_variables
 from tests.golden.rebuild import relative_error
+from tests.micro import MICRO, ThreeConvolutions, lively
 
 UNITS = {
     "default": {},
@@ -25,7 +25,12 @@ UNITS = {
         "mixing": "learned",
     },
 }
-NETWORKS = ["emanet_tiny", "hamburger_tiny", "psanet_tiny"]
+STAGES = ThreeConvolutions(0.9, every_stage=True)
+NETWORKS = {
+    "emanet": MICRO(num_classes=3),
+    "hamburger": MODELS["hamburger_tiny"](num_classes=3).clone(backbone=STAGES),
+    "psanet": MODELS["psanet_tiny"](num_classes=3).clone(backbone=STAGES),
+}
 """Those whose heads look at the batch; the others have nothing that these lack."""
 
 
@@ -54,12 +59,10 @@ def test_the_unit(options):
     assert_any_batch(run, variables, (5, 6, 8))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_whole_networks(name):
-    model = MODELS[name](num_classes=3)
-    variables = jax.jit(lambda: init_variables(model, 0))()
+@pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
+def test_whole_networks(model):
     assert_any_batch(
         lambda variables, x: model.apply(variables, x, train=False),
-        variables,
+        lively(model),
         (17, 25, 3),
     )

@@ -9,26 +9,12 @@ from ema_jax.fold import fold_batch_norm, normalized_convolutions
 from ema_jax.layers import ConvBN
 from ema_jax.segmenter import variable_shapes
 from tests.golden import seeded
-from tests.micro import MICRO
+from tests.micro import MICRO, lively
 
 
 @pytest.fixture(scope="module", autouse=True)
 def whole_modules():
     """Not here: what is looked at as it runs cannot be one kept program."""
-
-
-def trained(model):
-    """Variables as a training leaves them: no statistic, scale or bias at its start."""
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        name = path[-1].key
-        if name in ("var", "scale"):
-            return rng.uniform(0.5, 2.0, leaf.shape).astype(np.float32)
-        spread = 1 / np.sqrt(np.prod(leaf.shape[:-1])) if name == "kernel" else 0.3
-        return rng.normal(0, spread, leaf.shape).astype(np.float32)
-
-    return jax.tree.map_with_path(draw, variable_shapes(model))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +23,7 @@ def trained(model):
     ids=["EMANet", "layer"],
 )
 def test_the_logits_are_the_same(model):
-    variables = trained(model)
+    variables = lively(model)
     images = jnp.array(seeded.image((2, 49, 33, 3), 0))
     mask = jnp.ones((2, 49, 33), bool).at[1, 33:].set(False)
     images *= mask[..., None]

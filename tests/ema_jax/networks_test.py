@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ema_jax import EMAU, ContextNet, DeepLabV3, DeepLabV3Plus, EMANet, PSANet
 from tests.golden.rebuild import image
+from tests.micro import lively
 from tests.quick import run
 
 SMALL = {"num_classes": 5, "stage_sizes": (1, 1, 1, 1), "width": 8, "stem_width": 8}
@@ -85,8 +85,7 @@ def test_an_unknown_context_is_named():
 def test_an_image_on_a_canvas_gets_what_it_gets_alone(make, options):
     """At 16k+1, where stride 4 and stride 16 have their corners in one place."""
     model = make(**SMALL, **options)
-    small, large = (33, 49), (65, 65)
-    weights = run(lambda x: model.init(jax.random.key(0), x, train=False), image(small))
+    weights, small, large = lively(model), (33, 49), (65, 65)
     canvas, mask = np.zeros((1, *large, 3), np.float32), np.zeros((1, *large), bool)
     canvas[:, : small[0], : small[1]] = image(small)
     mask[:, : small[0], : small[1]] = True

@@ -6,8 +6,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ema_jax import MODELS, Classes, Predictor, Preprocessing
-from ema_jax.segmenter import init_variables
-from tests.micro import NANO
+from tests.micro import NANO, lively
 
 SIZES = [(33, 17), (40, 25), (20, 60), (33, 33), (1, 9)]
 CLASSES = Classes(("a", "b", "c", "d"), np.arange(12, dtype=np.uint8).reshape(4, 3))
@@ -31,8 +30,7 @@ def pictures():
 @pytest.fixture(scope="module")
 def variables():
     """Random, so large that no class wins everywhere and EM tells tokens apart."""
-    found = jax.jit(lambda: init_variables(MODEL, seed=0))()
-    found = jax.tree.map(np.array, found)
+    found = lively(MODEL)
     found["params"]["head"]["classifier"]["kernel"] *= 8
     found["params"]["head"]["context"]["conv1"]["kernel"] *= 30
     return found

@@ -8,6 +8,7 @@ import pytest
 from ema_jax import EMANet
 from tests.golden import cases
 from tests.golden.rebuild import emanet, golden, image, relative_error, variables
+from tests.micro import lively
 
 
 @pytest.mark.parametrize("output_stride", cases.OUTPUT_STRIDES)
@@ -29,8 +30,7 @@ def small():
     model = EMANet(
         num_classes=5, stage_sizes=(1, 1, 1, 2), width=8, channels=16, num_bases=4
     )
-    start = jax.jit(lambda key: model.init(key, jnp.zeros((1, 33, 33, 3)), train=False))
-    return model, start(jax.random.key(0))
+    return model, lively(model)
 
 
 def test_images_on_a_canvas_get_what_they_get_alone(small):

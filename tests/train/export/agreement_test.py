@@ -12,10 +12,10 @@ from ema_jax import Classes, Predictor
 from ema_jax.classes import voc_palette
 from ema_jax.models import Network
 from ema_jax.resize import sizes_of
-from ema_jax.segmenter import variable_shapes
 from ema_jax.views import whole_image
 from ema_jax.weights import Description
 from tests.docs_test import ROOT, python
+from tests.micro import lively
 from tests.quick import run
 from train.export.command import about, export_network
 from train.export.formats import FORMATS
@@ -27,22 +27,11 @@ LOADERS = dict(zip(FORMATS, python(ROOT / "docs/export.md"), strict=True))
 NEEDS = {"onnx": ("jax2onnx", "onnxruntime"), "tflite": ("litert_converter",)}
 
 
-def lively(path, shape):
-    """Weights and statistics that matter to every pixel."""
-    rng = np.random.default_rng(len(jax.tree_util.keystr(path)))
-    size, name = shape.shape, path[-1].key
-    if name in ("scale", "var"):
-        return rng.uniform(0.5, 2, size).astype(np.float32)
-    fan = np.prod(size[:-1]) if len(size) > 1 else 200
-    return rng.normal(0, np.sqrt(1 / fan), size).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def described():
     network = Network("emanet_tiny", 4, {})
-    shapes = variable_shapes(network.build())
-    variables = jax.tree_util.tree_map_with_path(lively, shapes)
-    return Description(network, Classes(tuple("añ木z"), voc_palette(4))), variables
+    description = Description(network, Classes(tuple("añ木z"), voc_palette(4)))
+    return description, lively(network.build())
 
 
 @pytest.fixture(scope="module")
