@@ -82,18 +82,21 @@ PARTS = (Bottleneck, InvertedBottleneck, ConvBN, ContextHead, FCNHead)
 def by_part() -> AbstractContextManager[None]:
     """Within it each of the `PARTS` of a network runs as a program of its own.
 
-    Equal parts share one, in this network and in the next.
+    Equal parts share one, in this network and in the next. Those that update their
+    statistics run as ever.
     """
 
     def call(inner: Callable[..., Any], given: tuple, named: dict, context: Any) -> Any:
         module = context.module
-        if not (isinstance(module, PARTS) and module.path):
+        starts = module.is_initializing()
+        learns = module.is_mutable_collection("batch_stats") and not starts
+        if learns or not (isinstance(module, PARTS) and module.path):
             return inner(*given, **named)
         alone, variables = module.unbind()
         options = {name: value for name, value in named.items() if fixed(value)}
         arrays = {name: named[name] for name in named.keys() - options.keys()}
         held = alone, frozenset(options.items())
-        if not module.is_initializing():
+        if not starts:
             return part(*held, variables, given, arrays)
         result, variables = first(*held, module.make_rng("params"), given, arrays)
         for kind, tree in variables.items():

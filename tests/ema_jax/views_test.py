@@ -23,9 +23,17 @@ from tests.golden.evaluation_cases import (
     EVALUATION_WINDOW,
 )
 from tests.golden.rebuild import emanet, golden, relative_error, variables
+from tests.quick import by_part
 
 CANVAS = (81, 89)
 STRIDE = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_modules():
+    """Not here, where modules run inside of programs that have blocks in common."""
+    with by_part():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,17 @@ from ema_jax.weights import convert_state_dict, load_torch
 from tests.golden import cases, lite_cases, seeded
 from tests.golden.foreign_cases import run_name, split_shapes
 from tests.golden.rebuild import golden, image, relative_error
+from tests.quick import by_part
 
 ROUND, WIDE = (129, 129), (97, 161)
 RUNS = ((8, ROUND), (16, WIDE), (32, ROUND))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_modules():
+    """Not here, where modules run inside of programs that have blocks in common."""
+    with by_part():
+        yield
 
 
 @cache

@@ -11,6 +11,14 @@ from ema_jax.weights.emanet import emanet_table
 from ema_jax.weights.table import to_jax
 from tests.golden import cases, seeded
 from tests.golden.rebuild import golden, image, relative_error
+from tests.quick import by_part
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_modules():
+    """Not here, where modules run inside of programs that have blocks in common."""
+    with by_part():
+        yield
 
 
 def backbone(stem: str, output_stride: int) -> tuple[ResNet, dict]:

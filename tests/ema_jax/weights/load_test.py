@@ -19,7 +19,8 @@ from tests.golden import cases, rebuild_foreign, seeded
 from tests.golden.pth import write_pth
 
 PTH = Path(cases.__file__).parent / "pth"
-FAMILIES = ("mmseg50", "timm_resnet50s", "torchvision_resnet50")
+FAMILIES = ("train", "timm_resnet50s", "torchvision_resnet50")
+"""One of OpenMMLab's, and ResNets of both stems."""
 SMALL = cases.Network(
     stage_sizes=(1, 1, 1, 2), base_width=8, channels=16, num_bases=4, num_classes=5
 )

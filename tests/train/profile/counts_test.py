@@ -8,7 +8,9 @@ import pytest
 
 from ema_jax import MODELS
 from ema_jax.backbones import Features
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
+from tests.quick import by_part
+from train.profile import counts
 from train.profile.counts import INCREMENT, count
 
 NO_POOLING = "deeplabv3plus_r101_no_pooling"
@@ -26,6 +28,19 @@ class Stages(nn.Module):
             return Features(pixels.repeat(channels, axis=-1), mask)
 
         return tuple(map(features, (4, 8, 8, 8), (256, 512, 1024, 2048)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def blocks():
+    """The parameters of equal blocks are looked up once, and each block is counted."""
+
+    def shapes(model):
+        with by_part():
+            return variable_shapes(model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "variable_shapes", shapes)
+        yield
 
 
 @cache
@@ -122,7 +137,7 @@ def test_a_batch_costs_as_much_as_its_images():
 def test_the_parts_are_all_of_the_parameters():
     """All that is trained at test time: the auxiliary head is not part of a network."""
     model = MODELS["emanet_tiny"](num_classes=21, auxiliary_head=True)
-    params = jax.eval_shape(lambda: init_variables(model, 0))["params"]
+    params = variable_shapes(model)["params"]
     del params["auxiliary_head"]
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count(model, 33, 1).parameters.total == size
@@ -139,6 +154,6 @@ def test_every_model_has_its_increment():
 )
 def test_every_increment_is_a_part_of_its_head(name):
     model = MODELS[name](num_classes=3)
-    params = jax.eval_shape(lambda: init_variables(model, 0))["params"]["head"]
+    params = variable_shapes(model)["params"]["head"]
     assert INCREMENT[type(model.head).__name__].keys() < params.keys()
     assert "classifier" in params.keys() - INCREMENT[type(model.head).__name__].keys()
