@@ -101,7 +101,8 @@ def _foreign_variables(state: Mapping[str, Any]) -> dict[str, Any]:
     if any(problems.values()):
         found = (f"{what}: {few(x)}" for what, x in problems.items() if x)
         raise ValueError(f"the state dict does not fit; {'; '.join(found)}")
-    return _to_variables(arrays, table)
+    floats = {name: x.astype(np.float32) for name, x in arrays.items()}
+    return _to_variables(floats, table)
 
 
 def export_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -207,7 +208,7 @@ def _expected(
 def _to_variables(arrays: Mapping[str, np.ndarray], table: KeyTable) -> dict[str, Any]:
     return unflatten_dict(
         {
-            table[name].path: to_jax(array.astype(np.float32), table[name].layout)
+            table[name].path: to_jax(array, table[name].layout)
             for name, array in arrays.items()
         }
     )
