@@ -22,6 +22,7 @@ from ema_jax.segmenter import init_variables
 from ema_jax.weights import Description, save_model
 from tests.micro import NANO
 from tests.pages import python
+from tests.quick import whole_modules
 from train.ablation.grid import load_ablation
 from train.configuration.config import load_config
 from train.configuration.limits import check_limits
@@ -134,25 +135,26 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     description = Description(Network("nano", 3, {}), Classes((), voc_palette(3)))
     save_model("model.safetensors", init_variables(NANO(3), seed=0), description)
     names: dict[str, Any] = {"image": np.zeros((30, 40, 3), np.uint8)}
-    for block in python(ROOT / "README.md"):
-        if "Net().apply" in block:
-            names["x"] = jnp.ones((1, 9, 9, 3))
-            net = names["Net"]()
-            names["variables"] = net.init(jax.random.key(0), names["x"], train=False)
-        exec(block, names)
+    with whole_modules():
+        for block in python(ROOT / "README.md"):
+            if "Net().apply" in block:
+                x, net = jnp.ones((1, 9, 9, 3)), names["Net"]()
+                variables = net.init(jax.random.key(0), x, train=False)
+                names |= {"x": x, "variables": variables}
+            exec(block, names)
     assert names["y"].shape == (1, 5, 5, 10)
     assert names["prediction"].probabilities.shape == (30, 40, 3)
 
 
 def test_the_python_of_the_page_on_em_attention_runs():
-    x = jnp.ones((2, 5, 8))
-    params = EMAU(num_bases=4).init(jax.random.key(0), x, train=False)["params"]
-    names: dict[str, Any] = {
-        **{"jax": jax, "jnp": jnp, "optax": optax, "key": jax.random.key(0)},
-        **{"x": x, "following": x, "network": {"params": {"EMAU_0": params}}},
-    }
-    for block in python(ROOT / "docs/em_attention.md"):
-        exec(block, names)
+    names: dict[str, Any] = {"jax": jax, "jnp": jnp, "optax": optax}
+    key, x = jax.random.key(0), jnp.ones((2, 5, 8))
+    with whole_modules():
+        params = EMAU(num_bases=4).init(key, x, train=False)["params"]
+        names |= {"key": key, "x": x, "following": x}
+        names["network"] = {"params": {"EMAU_0": params}}
+        for block in python(ROOT / "docs/em_attention.md"):
+            exec(block, names)
     decays = names["mask"]["EMAU_0"]
     assert decays["conv2"] == {"kernel": True}
     assert decays["conv1"] == {"kernel": False, "bias": False}

@@ -1,7 +1,7 @@
 """Programs that run a few times only: compiled faster, to run slower."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ema_jax.backbones.efficientnet_lite import InvertedBottleneck
 from ema_jax.backbones.resnet import Bottleneck
@@ -32,6 +33,15 @@ def compiled(function: Callable[..., Any], *args: Any) -> jax.stages.Compiled:
 def run(function: Callable[..., Any], *args: Any) -> Any:
     """`jax.jit(function)(*args)`, the first time and the last."""
     return compiled(function, *args)(*args)
+
+
+@contextmanager
+def whole_modules() -> Iterator[None]:
+    """Within it `init` and `apply` of every module are one program each."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("init", "init_with_output", "apply"):
+            patch.setattr(nn.Module, name, whole(getattr(nn.Module, name)))
+        yield
 
 
 def whole(method: Callable[..., Any]) -> Callable[..., Any]:
