@@ -95,9 +95,8 @@ def _place(rng: np.random.Generator, albedo: Float, label: Byte, taken: Mask) ->
             break
     else:
         return
-    brightness = _texture(kind, v, u, radius)[..., None]
-    colour = _colour(rng, kind)
-    albedo[shape] = (brightness * colour)[shape]
+    brightness = _texture(kind, v[shape], u[shape], radius)[..., None]
+    albedo[shape] = brightness * _colour(rng, kind)
     _paint_label(label, shape, kind)
     taken |= shape
 
@@ -133,7 +132,7 @@ def _silhouette(kind: int, v: Float, u: Float, radius: int) -> Mask:
 
 
 def _texture(kind: int, v: Float, u: Float, radius: int) -> Float:
-    """The brightness pattern (H, W), between 0.5 and 1.2."""
+    """The brightness at coordinates (n,), between 0.5 and 1.2."""
     match kind:
         case 1 | 2:
             dots = np.hypot((v + 5) % 10 - 5, (u + 5) % 10 - 5) < 2.5
