@@ -7,13 +7,16 @@ from pathlib import Path
 import cv2
 import jax
 import numpy as np
+import optax
 import pytest
 import scipy.io
 from PIL import Image
 
 from configs import shapes
+from ema_jax import Segmenter
+from ema_jax.heads import FCNHead
 from ema_jax.inference import Inference
-from tests.micro import NANO
+from tests.micro import ThreeConvolutions
 from tests.quick import run
 from train.data import open_dataset
 from train.data.dataset import open_named
@@ -21,7 +24,6 @@ from train.data.users import load_augment
 from train.devices.mesh import make_mesh, to_devices
 from train.evaluation.evaluate import evaluate
 from train.training.batches import load_batches
-from train.update.optimizer import poly_schedule, sgd
 from train.update.state import init_state
 from train.update.step import make_train_step
 from train.user.errors import UserError
@@ -116,12 +118,15 @@ def open_root(tmp_path, root):
 
 @cache
 def network(num_classes: int, channels: int):
-    """A small network, its state, one training step compiled, and its inference."""
-    model = NANO(num_classes=num_classes, in_channels=channels)
-    optimizer = sgd(poly_schedule(0.01, 10))
+    """A small network, its state, its training step, and its inference."""
+    model = Segmenter(
+        ThreeConvolutions(0.9, channels),
+        FCNHead(num_classes, hidden_channels=8, stage=1, dropout_rate=0.0),
+    )
+    optimizer = optax.sgd(0.01)
     mesh = make_mesh(jax.devices()[:1])
     state = run(lambda: init_state(model, optimizer, 0))
-    step = jax.jit(make_train_step(model, optimizer, mesh))
+    step = jax.jit(make_train_step(model, optimizer, mesh))  # which keeps the state
     return step, state, Inference(model, sharding=mesh.batch), mesh
 
 

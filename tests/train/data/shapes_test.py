@@ -123,7 +123,7 @@ def test_the_embedded_set(tmp_path):
     dataset = open_dataset("shapes", root=None, data_dir=str(tmp_path))
     assert dataset.num_classes == len(dataset.palette) == 7
     assert dataset.class_names == shapes.CLASS_NAMES
-    seeds = {}
+    names = {}
     for split, count in (("train", 600), ("val", 120)):
         source = dataset.source(split)
         assert len(source) == len(dataset.sizes(split)) == count
@@ -131,9 +131,10 @@ def test_the_embedded_set(tmp_path):
         image, label = shapes.scene(int(example["name"]))
         np.testing.assert_array_equal(example["image"], image)
         np.testing.assert_array_equal(example["label"], label)
-        seeds[split] = {source[i]["name"] for i in range(count)}
-        assert len(seeds[split]) == count
-    assert not seeds["train"] & seeds["val"]
+        names[split] = dataset.image_names(split)
+        assert example["name"] == names[split][5]
+        assert len(set(names[split])) == count
+    assert not set(names["train"]) & set(names["val"])
 
 
 def test_another_drawing_rule_gives_other_records(monkeypatch):
