@@ -95,6 +95,7 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
                 assert not counts.confusion[row].any()
                 assert counts.cross_entropy[row] == 0
             else:
+                assert index not in counted
                 counted[index] = counts.confusion[row], counts.cross_entropy[row]
     assert sorted(counted) == list(range(len(SIZES)))
     for index, (confusion, loss) in counted.items():

@@ -5,11 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.quick import run
 from train.update import losses
 from train.update.losses import segmentation_loss
 
 SHAPE = (2, 3, 5, 4)
 """Images, height, width, classes."""
+
+loss_of = jax.jit(segmentation_loss, static_argnames="pixel_mean")
+with_gradient = jax.jit(
+    jax.value_and_grad(segmentation_loss), static_argnames="pixel_mean"
+)
 
 
 @pytest.fixture
@@ -45,9 +51,7 @@ def loss_and_gradient(logits, labels, pixel_mean):
 
 @pytest.mark.parametrize("pixel_mean", ["all", "valid"])
 def test_loss_and_gradient_follow_the_definition(logits, labels, pixel_mean):
-    loss, gradient = jax.value_and_grad(segmentation_loss)(
-        logits, labels, pixel_mean=pixel_mean
-    )
+    loss, gradient = with_gradient(logits, labels, pixel_mean=pixel_mean)
     wanted_loss, wanted_gradient = loss_and_gradient(logits, labels, pixel_mean)
     np.testing.assert_allclose(loss, wanted_loss, rtol=1e-6)
     np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-4, atol=1e-8)
@@ -59,41 +63,33 @@ def test_loss_and_gradient_follow_the_definition(logits, labels, pixel_mean):
 )
 def test_hand_computed(pixel_mean, wanted):
     """Logits (0, ln 3) are the probabilities 1/4 and 3/4; two of four pixels count."""
-    logits = jnp.array([0.0, jnp.log(3.0)]) * jnp.ones((2, 1, 2, 1))
-    labels = jnp.array([[[0, 1]], [[255, 255]]], jnp.uint8)
-    loss = segmentation_loss(logits, labels, pixel_mean=pixel_mean)
+    logits = np.array([0.0, np.log(3.0)], np.float32) * np.ones((2, 1, 2, 1), "f4")
+    labels = np.array([[[0, 1]], [[255, 255]]], np.uint8)
+    loss = loss_of(logits, labels, pixel_mean=pixel_mean)
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
 
 
 def test_all_pixels_is_the_mean_over_images_of_the_mean_over_pixels(logits, labels):
-    each = [
-        segmentation_loss(logits[i : i + 1], labels[i : i + 1]) for i in range(SHAPE[0])
-    ]
-    np.testing.assert_allclose(
-        segmentation_loss(logits, labels), np.mean(each), rtol=1e-6
-    )
+    each = [loss_of(logits[i : i + 1], labels[i : i + 1]) for i in range(SHAPE[0])]
+    np.testing.assert_allclose(loss_of(logits, labels), np.mean(each), rtol=1e-6)
 
 
 @pytest.mark.parametrize("pixel_mean", ["all", "valid"])
 def test_nothing_but_ignored_pixels(logits, pixel_mean):
     labels = np.full(SHAPE[:3], 255, np.uint8)
-    loss, gradient = jax.value_and_grad(segmentation_loss)(
-        logits, labels, pixel_mean=pixel_mean
-    )
+    loss, gradient = with_gradient(logits, labels, pixel_mean=pixel_mean)
     assert float(loss) == 0
     np.testing.assert_array_equal(gradient, np.zeros(SHAPE))
 
 
 def test_an_ignored_pixel_cannot_spoil_the_others(logits, labels):
     spoilt = np.where((labels == 255)[..., None], np.float32("inf"), logits)
-    np.testing.assert_array_equal(
-        segmentation_loss(spoilt, labels), segmentation_loss(logits, labels)
-    )
+    np.testing.assert_array_equal(loss_of(spoilt, labels), loss_of(logits, labels))
 
 
 def test_low_precision_logits_are_summed_in_float32(logits, labels):
     rounded = jnp.asarray(logits, jnp.bfloat16)
-    loss = segmentation_loss(rounded, labels)
+    loss = loss_of(rounded, labels)
     wanted, _ = loss_and_gradient(np.asarray(rounded, np.float64), labels, "all")
     assert loss.dtype == jnp.float32
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
@@ -108,7 +104,7 @@ def test_both_ways_to_the_logit_of_a_class(logits, labels, way):
     def total(logits):
         return jnp.sum(way(logits, jnp.asarray(classes)) * weights)
 
-    loss, gradient = jax.value_and_grad(total)(logits)
+    loss, gradient = run(jax.value_and_grad(total), logits)
     shares = np.array([probabilities(p) for p in logits.reshape(-1, 4)])
     own = np.eye(4)[classes.ravel()]
     wanted = -weights.ravel() * np.log((shares * own).sum(-1))
