@@ -31,19 +31,12 @@ from train.workdir.lock import WorkdirLock
 
 MERIT = "mean_iou"
 """Its name in the files, whatever the figure is."""
-ITEMS = ("state", "data", "config", "classes")
+JSON_ITEMS = ("data", "config", "classes")
+"""What a checkpoint holds beside the state."""
 DAMAGED = "damaged"
 """Where in the workdir a training puts checkpoints that cannot be read."""
 
 log = logging.getLogger("ema_jax")
-
-# Where each of the devices writes its part of what all of them hold, the first save
-# compiles a slice for every device and shape, while the training waits.
-ocp.type_handlers.register_type_handler(
-    jax.Array,
-    ocp.type_handlers.ArrayHandler(use_replica_parallel=False),
-    override=True,
-)
 
 
 class DamagedCheckpointError(UserError):
@@ -103,7 +96,10 @@ class Checkpoints:
             preservation_policy=AnyPreservationPolicy([LatestN(keep_last), best]),
         )
         self._manager = ocp.CheckpointManager(
-            directory, options=options, item_names=ITEMS
+            directory,
+            options=options,
+            item_handlers={"state": _state_handler()}
+            | {name: ocp.JsonCheckpointHandler() for name in JSON_ITEMS},
         )
 
     def steps(self) -> Sequence[int]:
@@ -149,7 +145,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
+            state=ocp.args.PyTreeSave(state),
             data=ocp.args.JsonSave(
                 {"next_batch": step, "digests": digest(state), **patience._asdict()}
             ),
@@ -212,8 +208,9 @@ class Checkpoints:
         Raises:
             DamagedCheckpointError: it cannot be read, or is not what was written.
         """
+        placed = ocp.checkpoint_utils.construct_restore_args(like)
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(like), data=ocp.args.JsonRestore()
+            state=ocp.args.PyTreeRestore(like, placed), data=ocp.args.JsonRestore()
         )
         restored = self._read(step, arguments)
         state, data = restored["state"], restored["data"]
@@ -273,6 +270,17 @@ class Checkpoints:
         finally:
             if self._lock is not None:
                 self._lock.close()
+
+
+def _state_handler() -> ocp.PyTreeCheckpointHandler:
+    """Writes what all devices hold from one of them.
+
+    Where each writes its part, the first save compiles a slice for every device and
+    shape, while the training waits.
+    """
+    arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=False)
+    registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
 def absolute(workdir: str) -> epath.Path:
