@@ -1,6 +1,5 @@
-"""`main.py` with two more models, which compile in seconds."""
+"""Models that compile in seconds."""
 
-import sys
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from ema_jax import EMAU, MODELS, EMANet, Segmenter
+from ema_jax import EMAU, EMANet, Segmenter
 from ema_jax.backbones import Features
 from ema_jax.heads import ContextHead, FCNHead
 from ema_jax.layers import ConvBN, subsample_mask
@@ -104,11 +103,3 @@ def lively(model: nn.Module) -> dict[str, Any]:
         return rng.normal(0, spread, leaf.shape).astype(np.float32)
 
     return jax.tree.map_with_path(draw, variable_shapes(model))
-
-
-if __name__ == "__main__":
-    import main
-    from train.devices.distributed import end
-
-    MODELS.update(micro=MICRO, nano=NANO)
-    end(lambda: main.main(sys.argv[1:]))

@@ -6,6 +6,7 @@ each end with the very bits of a training that nobody disturbed.
 """
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+os.environ["JAX_PLATFORMS"] = "cpu"
 
 from tests.faults.trainings import Lab, Run, arrays
 

@@ -4,11 +4,10 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import cv2
@@ -17,10 +16,9 @@ import numpy as np
 from orbax.checkpoint import PyTreeCheckpointer, RestoreArgs
 from tensorboardX.proto import event_pb2
 
-from ema_jax import MODELS
+from tests.faults import forked
 from tests.quick import FLAGS
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIG = """
 from configs import shapes
 
@@ -65,27 +63,27 @@ def write_data(root: Path, train: int = 11, val: int = 5) -> None:
 class Run:
     """The processes of one training; their logs are files."""
 
-    processes: list[subprocess.Popen]
+    processes: list[BaseProcess]
     logs: list[Path]
 
     def signal(self, number: signal.Signals, process: int | None = None) -> None:
         """Send a signal to one process, or to all."""
         chosen = self.processes if process is None else [self.processes[process]]
         for one in chosen:
-            one.send_signal(number)
+            if one.is_alive():
+                os.kill(one.pid, number)
 
     def wait(self, timeout: float = 600) -> list[int]:
         """The exit statuses, once all have ended; what hangs is killed."""
         deadline = time.monotonic() + timeout
-        try:
-            return [
-                p.wait(max(0.1, deadline - time.monotonic())) for p in self.processes
-            ]
-        except subprocess.TimeoutExpired:
+        for process in self.processes:
+            process.join(max(0.1, deadline - time.monotonic()))
+        if any(process.is_alive() for process in self.processes):
             self.signal(signal.SIGABRT)  # each shows where it is
             for process in self.processes:
-                process.wait()
-            raise AssertionError(f"still running:\n{self.said()}") from None
+                process.join()
+            raise AssertionError(f"still running:\n{self.said()}")
+        return [process.exitcode for process in self.processes]
 
     def said(self) -> str:
         """What all processes have logged."""
@@ -93,7 +91,7 @@ class Run:
 
     def running(self) -> bool:
         """Whether no process has ended."""
-        return all(process.poll() is None for process in self.processes)
+        return all(process.is_alive() for process in self.processes)
 
 
 @dataclass
@@ -123,9 +121,7 @@ class Lab:
         flags = [f"--xla_force_host_platform_device_count={devices}", *FLAGS]
         return os.environ | {
             "JAX_PLATFORMS": "cpu",
-            "PYTHONFAULTHANDLER": "1",
             "XLA_FLAGS": " ".join(flags),
-            "PYTHONPATH": str(REPOSITORY),
         }
 
     def start(
@@ -142,17 +138,13 @@ class Lab:
         environment = self.environment(devices)
         run = Run([], [])
         for index in range(processes):
-            program = "main.py" if self.model in MODELS else "tests/micro.py"
-            command = [sys.executable, str(REPOSITORY / program), "train"]
-            command += ["--config", str(self.config), "--workdir", str(workdir)]
+            command = ["train", "--config", str(self.config)]
+            command += ["--workdir", str(workdir)]
             command += [f"--config.{override}" for override in overrides]
             if processes > 1:
                 command += [*cluster, f"--process_id={index}"]
             log = self.folder / f"log{self.starts}.{index}"
-            with log.open("w") as file:
-                run.processes.append(
-                    subprocess.Popen(command, env=environment, stdout=file, stderr=file)
-                )
+            run.processes.append(forked.start(command, environment, log))
             run.logs.append(log)
         return run
 

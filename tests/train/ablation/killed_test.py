@@ -2,18 +2,19 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 
-from tests.faults.trainings import REPOSITORY, Lab, Run, scalars, wait_for
+import main
+from tests.faults import forked
+from tests.faults.trainings import Lab, Run, scalars, wait_for
 from train.user.errors import UserError
 from train.workdir.lock import WorkdirLock
 
 SMALL = """
     with config.unlocked():
         config.model.update(stage_sizes=(1, 1, 1, 1), width=4, stem_width=4)
-        config.model.update(channels=8, hidden_channels=8, num_bases=4)
+        config.model.update(channels=8)
+        config.evaluation.every = 20
     return config
 """
 CONFIG = """
@@ -38,30 +39,24 @@ def wait_until_free(workdir, timeout=30):
             time.sleep(0.05)
 
 
-def test_it_goes_on_from_the_last_checkpoint(tmp_path):
-    lab = Lab(tmp_path / "lab", model="emanet_tiny")
+def test_it_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
+    lab = Lab(tmp_path / "lab", model="fcn_tiny")
     trained = lab.config.read_text().replace("    return config\n", SMALL)
     lab.config.write_text(trained)
     path, workdir, log = (tmp_path / name for name in ("mine.py", "w", "log.txt"))
     path.write_text(CONFIG.format(base=str(lab.config)))
-    command = [sys.executable, str(REPOSITORY / "main.py"), "ablate"]
-    command += ["--config", str(path), "--workdir", str(workdir)]
+    command = ["ablate", "--config", str(path), "--workdir", str(workdir)]
     training = workdir / "runs/base/seed0"
 
-    def start():
-        with log.open("a") as file:
-            return subprocess.Popen(
-                command, env=lab.environment(), stdout=file, stderr=file
-            )
-
-    killed = start()
-    wait_for(Run([killed], [log]), training / "checkpoints/5")
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    killed = Run([forked.start(command, lab.environment(), log)], [log])
+    wait_for(killed, training / "checkpoints/5")
+    killed.signal(signal.SIGKILL)
+    assert killed.wait() == [-signal.SIGKILL]
     wait_until_free(training)  # what it started has ended as well
     assert not (training / "result.json").exists()
 
-    assert start().wait(300) == 0, log.read_text()
+    monkeypatch.setenv("XLA_FLAGS", lab.environment()["XLA_FLAGS"])
+    assert main.main(command) == 0
     assert json.loads((training / "result.json").read_text())["steps"] == 20
     assert list(scalars(training)["train/loss"]) == list(range(1, 21))
     trained = (training / "log.txt").read_text().splitlines()

@@ -85,9 +85,10 @@ def test_what_is_missing_is_named(environment, flags, wanted):
 def test_two_processes_of_two_devices_equal_one_device(lab, tmp_path):
     """20 updates, and evaluations of 5 images, that no batch divides."""
     one, two = tmp_path / "one", tmp_path / "two"
-    run = lab.start(one, SMALL_STEPS)
+    overrides = (SMALL_STEPS, "checkpoint.every=20")
+    run = lab.start(one, *overrides)
     assert run.wait() == [0], run.said()
-    run = lab.start(two, SMALL_STEPS, processes=2, devices=2)
+    run = lab.start(two, *overrides, processes=2, devices=2)
     assert run.wait() == [0, 0], run.said()
     first, second = (log.read_text() for log in run.logs)
     assert "step 20: val mIoU" in first
@@ -118,9 +119,8 @@ def test_sigterm_on_one_process_saves_all_and_the_other_count_goes_on(lab, tmp_p
     The two have split rows and split momentum, and the one neither.
     """
     split = ("mesh.space=2", "mesh.shard_optimizer=true")
-    run = lab.start(
-        tmp_path, SMALL_STEPS, "num_steps=200", *split, processes=2, devices=2
-    )
+    long = ("num_steps=200", "evaluation.every=200")
+    run = lab.start(tmp_path, SMALL_STEPS, *long, *split, processes=2, devices=2)
     wait_for(run, tmp_path / "checkpoints/5")
     run.signal(signal.SIGTERM, process=1)
     assert run.wait(120) == [143, 143], run.said()

@@ -10,7 +10,7 @@ from tests.faults.trainings import Lab, arrays, wait_for
 def test_killed_and_run_again_ends_bit_for_bit_the_same(tmp_path):
     lab = Lab(tmp_path / "lab")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    run = lab.start(undisturbed)
+    run = lab.start(undisturbed, "checkpoint.every=20")
     assert run.wait() == [0], run.said()
     assert "starting from random weights" in run.said()
     assert "step 20: val mIoU" in run.said()
