@@ -66,6 +66,18 @@ def run(*arguments: str) -> None:
     assert main.main(arguments) == 0
 
 
+@pytest.fixture(scope="module")
+def pictures(place):
+    return write_pictures()
+
+
+@pytest.fixture(scope="module")
+def predicted(pictures) -> Path:
+    """The masks of the kept pictures and of the new ones."""
+    run("predict", "--workdir=run", "data/images", "more/images", "--output=out")
+    return Path("out/mask")
+
+
 def scores(text: str) -> dict[str, float]:
     """The first number behind each name of a table of scores."""
     return {k: float(v) for k, v in re.findall(r"^(\w+) .*?(\d+\.\d+)", text, re.M)}
@@ -89,9 +101,8 @@ def test_the_workdir_evaluates(capsys):
     assert_same_scores(capsys.readouterr().out, SCORES, 2)
 
 
-def test_the_workdir_predicts():
-    run("predict", "--workdir=run", "data/images", "--output=out")
-    assert_same_masks(Path("out/mask"))
+def test_the_workdir_predicts(predicted):
+    assert_same_masks(predicted)
 
 
 def test_the_workdir_goes_on(capsys, place):
@@ -136,13 +147,14 @@ def write_pictures() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return images, labels
 
 
-def test_it_serves_where_there_is_jax_flax_and_safetensors_alone(capsys):
+def test_it_serves_where_there_is_jax_flax_and_safetensors_alone(
+    pictures, predicted, capsys
+):
     """The same masks bit for bit, and the same mIoU to the last digit."""
-    images, labels = write_pictures()
+    images, labels = pictures
     assert len({image.shape for image in images.values()}) == 12
     np.savez("images.npz", **images)
     run("convert", "run", "model.safetensors")
-    run("predict", "--workdir=run", "more/images", "--output=more/out")
     capsys.readouterr()
     run("evaluate", "--workdir=run", "--config.data.root=more")
     printed = capsys.readouterr().out
@@ -152,7 +164,7 @@ def test_it_serves_where_there_is_jax_flax_and_safetensors_alone(capsys):
     confusion = np.zeros((2, 2))
     with np.load("masks.npz") as masks:
         for name, label in labels.items():
-            mask = np.asarray(Image.open(f"more/out/mask/{name}.png"))
+            mask = np.asarray(Image.open(predicted / f"{name}.png"))
             np.testing.assert_array_equal(masks[name], mask)
             np.add.at(confusion, (label, mask), 1)
     hits = np.diag(confusion)

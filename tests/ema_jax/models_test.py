@@ -9,11 +9,9 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from ema_jax import MODELS
-from ema_jax.segmenter import variable_shapes
 from tests.quick import by_part
 
 KEPT = json.loads((Path(__file__).parents[1] / "golden/models.json").read_text())
@@ -272,18 +270,3 @@ def told(module: nn.Module, path: str = "") -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("name", KEPT)
 def test_a_name_builds_what_it_always_built(name):
     assert dict(told(MODELS[name](num_classes=5))) == KEPT[name]
-
-
-class Scaled(nn.Module):
-    """A network that is like no other: it holds an array."""
-
-    factor: jax.Array
-
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        return nn.Dense(2, name="classifier")(images * self.factor)
-
-
-def test_a_network_that_holds_an_array():
-    shapes = variable_shapes(Scaled(np.ones(3)))
-    assert shapes["params"]["classifier"]["kernel"].shape == (3, 2)

@@ -13,15 +13,17 @@ from train.workdir.resume import check_same
 def configs(*overrides):
     """The config of a checkpoint, and that of a run with `overrides`."""
     config = default.get_config()
+    config.model.name = "emanet_tiny"
+    saved = from_json(json.loads(json.dumps(to_json(config))))
     for override in overrides:
         apply_override(config, f"--config.{override}")
-    return from_json(json.loads(json.dumps(to_json(default.get_config())))), config
+    return saved, config
 
 
 @pytest.mark.parametrize(
     ("override", "field", "old", "new"),
     [
-        ("model.name=emanet_r50", "model.name", "'emanet_r101'", "'emanet_r50'"),
+        ("model.name=fcn_tiny", "model.name", "'emanet_tiny'", "'fcn_tiny'"),
         ("model.num_bases=32", "model.num_bases", "None", "32"),
         ("model.output_stride=16", "model.output_stride", "None", "16"),
         ("model.kernel=gaussian", "model.kernel", "None", "'gaussian'"),
