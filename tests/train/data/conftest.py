@@ -116,12 +116,16 @@ def open_root(tmp_path, root):
     return run
 
 
+CLASSES = 12
+"""Of the network, whose programs serve every data set with as many or fewer."""
+
+
 @cache
-def network(num_classes: int, channels: int):
+def network(channels: int):
     """A small network, its state, its training step, and its inference."""
     model = Segmenter(
         ThreeConvolutions(0.9, channels),
-        FCNHead(num_classes, hidden_channels=8, stage=1, dropout_rate=0.0),
+        FCNHead(CLASSES, hidden_channels=8, stage=1, dropout_rate=0.0),
     )
     optimizer = optax.sgd(0.01)
     mesh = make_mesh(jax.devices()[:1])
@@ -135,7 +139,8 @@ def trains():
     """(data set) -> pixels that an evaluation counts, after two steps of training."""
 
     def trains(dataset):
-        step, state, inference, mesh = network(dataset.num_classes, dataset.channels)
+        assert dataset.num_classes <= CLASSES
+        step, state, inference, mesh = network(dataset.channels)
         config = shapes.get_config()
         with config.unlocked():
             config.batch_size, config.data.crop_size = 1, (17, 17)
@@ -152,11 +157,12 @@ def trains():
             dataset.source("val"),
             dataset.sizes("val"),
             mesh,
-            num_classes=dataset.num_classes,
+            num_classes=CLASSES,
             batch_size=1,
             canvas_multiple=32,
         )
-        return sum(batch.confusion.sum() for batch in counts)
+        labelled = slice(dataset.num_classes)
+        return sum(batch.confusion[:, labelled].sum() for batch in counts)
 
     return trains
 
