@@ -37,7 +37,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 gc.set_threshold(100_000, 50, 100)
 """Traces are many objects that live: looking for dead ones took a tenth of the time."""
 
-ROOM = 2**30
+ROOM = 900 * 2**20
 """Bytes that a process may hold from one test file to the next."""
 
 
