@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     options = parser.parse_args()
     model = MODELS[f"emanet_{options.backbone}"](num_classes=NUM_CLASSES)
-    variables = jax.jit(lambda: init_variables(model, seed=0))()
+    variables = init_variables(model, seed=0)
     examples = make_examples(options.images, options.scale)
     # A canvas of every image's own 8k+1 size is the program for each size.
     alone, programs, one = run(model, variables, examples, 8, 1)

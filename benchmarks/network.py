@@ -70,7 +70,7 @@ def inference(
     """Calls that give the logits of images, and wait for them."""
     model = MODELS[f"emanet_{name}"](dtype=dtype)
     images = jax.random.uniform(jax.random.key(0), (*shape, 3))
-    variables = jax.jit(lambda: init_variables(model, seed=0))()
+    variables = init_variables(model, seed=0)
     program = jax.jit(partial(model.apply, train=False))
     folded = fold_batch_norm(model, variables)
     return {

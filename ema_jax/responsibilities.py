@@ -34,9 +34,9 @@ def responsibility_maps(
     Example:
         >>> import jax
         >>> from ema_jax import MODELS
-        >>> from ema_jax.segmenter import init_variables
+        >>> from ema_jax.segmenter import variable_shapes
         >>> model = MODELS["emanet_tiny"](num_classes=3)
-        >>> variables = jax.eval_shape(lambda: init_variables(model, 0))
+        >>> variables = variable_shapes(model)
         >>> images, mask = jnp.zeros((1, 33, 49, 3)), jnp.ones((1, 33, 49), bool)
         >>> maps = lambda variables: responsibility_maps(model, variables, images, mask)
         >>> jax.eval_shape(maps, variables).shape

@@ -243,9 +243,8 @@ def init_variables(model: nn.Module, seed: int) -> dict[str, Any]:
 
 def initialize(model: nn.Module, key: Array) -> dict[str, Any]:
     """The same by a key, operation by operation."""
-    images = jnp.zeros(
-        (1, 65, 65, in_channels(model))
-    )  # no parameter depends on the size
+    # No parameter depends on the size.
+    images = jnp.zeros((1, 65, 65, in_channels(model)))
     return dict(model.init(key, images, train=False))
 
 

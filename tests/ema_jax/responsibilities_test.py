@@ -19,7 +19,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 @pytest.fixture(scope="module")
 def variables():
     """Random, with tokens long enough for EM to tell them apart."""
-    found = jax.jit(lambda: init_variables(MODEL, seed=0))()
+    found = init_variables(MODEL, seed=0)
     found = jax.tree.map(np.array, found)
     found["params"]["head"]["context"]["conv1"]["kernel"] *= 30
     return found

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from ema_jax import MODELS, Classes, Predictor, Preprocessing
 from ema_jax.models import Network
-from ema_jax.segmenter import init_variables, variable_shapes
+from ema_jax.segmenter import variable_shapes
 from ema_jax.weights import Description, load_model, load_torch, save_model
 from tests.quick import by_part
 
@@ -44,7 +44,7 @@ def described(name: str) -> Description:
 def variables(name: str) -> dict:
     """Random numbers in the shapes of a network."""
     model = described(name).network.build()
-    shapes = jax.eval_shape(lambda: init_variables(model, seed=0))
+    shapes = variable_shapes(model)
     rng = np.random.default_rng(0)
     return jax.tree.map(
         lambda leaf: np.asarray(rng.standard_normal(leaf.shape, np.float32)), shapes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ema_jax import MODELS
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
 from tests.micro import MICRO
 from train.ablation import command
 from train.ablation.grid import load_ablation
@@ -75,7 +75,7 @@ def test_a_file_is_read_once_and_must_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(
         command, "read_start", lambda *given: reads.append(given) or read(*given)
     )
-    shapes = jax.eval_shape(lambda: init_variables(MICRO(num_classes=2), 0))
+    shapes = variable_shapes(MICRO(num_classes=2))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     path = tmp_path / "micro.safetensors"
     save_weights(zeros, str(path))

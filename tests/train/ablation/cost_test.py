@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import jax
 
 from ema_jax import MODELS
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
 from tests.micro import NANO
 from train.ablation import cost
 from train.ablation.folder import COST, Specification, read_json
@@ -34,7 +34,7 @@ def test_multiply_adds(monkeypatch):
     assert found["training_memory"] == 77
 
     model = build_model(config.model, 7)
-    variables = jax.eval_shape(lambda: init_variables(model, 0))
+    variables = variable_shapes(model)
     image = jax.ShapeDtypeStruct((1, 41, 41, 3), "float32")
     whole = multiply_adds(lambda v, x: model.apply(v, x, train=False), variables, image)
     # what is left out there is the resizing of the logits

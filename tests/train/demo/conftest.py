@@ -14,7 +14,6 @@ from ema_jax.classes import Classes
 from ema_jax.predictor import Prediction
 from ema_jax.segmenter import init_variables
 from tests.micro import NANO
-from tests.quick import run
 from train.demo.reading import Photo
 from train.demo.server import Demo, make_app
 from train.demo.viewer import Viewer
@@ -69,7 +68,7 @@ class Heart:
 def network():
     """Makes predictors of a number of EM iterations."""
     model = NANO(3)
-    variables = run(lambda: init_variables(model, seed=3))
+    variables = init_variables(model, seed=3)
     return lambda iterations: Predictor(
         *(model, variables, CLASSES), num_iters=iterations, canvas_multiple=64
     )

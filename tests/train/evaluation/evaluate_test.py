@@ -43,7 +43,7 @@ def examples():
 @pytest.fixture(scope="module")
 def network():
     model = NANO(NUM_CLASSES)
-    return model, run(lambda: init_variables(model, seed=0))
+    return model, init_variables(model, seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from ema_jax import EMAU, Segmenter
 from ema_jax.backbones import Features
 from ema_jax.context import NoContext
 from ema_jax.heads import ContextHead
-from ema_jax.segmenter import init_variables
+from ema_jax.segmenter import variable_shapes
 from train.profile import growth, modules, networks
 from train.profile.command import LARGEST, LARGEST_SIDE, find_device
 from train.profile.programs import forward_program
@@ -54,7 +54,7 @@ def test_networks(tmp_path, capsys, small_network):
     assert "3 × 33 × 33 pixels, output stride 8, float32, cpu" in printed
 
     [row] = read(tmp_path / "networks.csv")
-    params = jax.eval_shape(lambda: init_variables(small_network, 0))["params"]
+    params = variable_shapes(small_network)["params"]
     sizes = {k: sum(x.size for x in jax.tree.leaves(v)) for k, v in params.items()}
     assert int(row["parameters_backbone"]) == sizes["backbone"]
     assert int(row["parameters_total"]) == sum(sizes.values())
