@@ -184,8 +184,10 @@ def shifted(
     x: Array, kernel: Array, window: Window, *, transposed: bool = False
 ) -> Array:
     """By products of shifted images with the taps of the kernel, likewise."""
-    axes = (((3,), (1 if transposed else 0,)), ((), ()))
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide, axis = jnp.promote_types(x.dtype, jnp.float32), 1 if transposed else 0
+    if transposed and x.dtype != wide:  # which XLA of jax 0.7 cannot do on CPUs
+        kernel, axis = kernel.swapaxes(2, 3), 0
+    axes = (((3,), (axis,)), ((), ()))
     height, width = (-(-side // window.stride) for side in x.shape[1:3])
     total = jnp.zeros((), wide)
     size = kernel.shape[0]
