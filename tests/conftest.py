@@ -59,6 +59,13 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def modules(request):
+    """How the modules of a network run: as `MODULES` of the test file says."""
+    with getattr(request.module, "MODULES", contextlib.nullcontext)():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def logger():
     """Leaves the log as it is when nothing has run: a command sets it for itself."""

@@ -47,18 +47,25 @@ def whole_modules() -> Iterator[None]:
 def whole(method: Callable[..., Any]) -> Callable[..., Any]:
     """`Module.init` or `.apply` as one program, where each operation would be one.
 
-    A program is compiled once for equal modules and options. Within a program that is
-    being traced the method is called as it is: nothing would be compiled by operation.
+    Within a program that is being traced the method is called as it is: nothing would
+    be compiled by operation.
     """
+    program = one_program(method)
 
+    def replacement(module: Any, *given: Any, **named: Any) -> Any:
+        return (method if in_a_program() else program)(module, *given, **named)
+
+    return replacement
+
+
+def one_program(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same wherever it is called: one for equal modules and options."""
+
+    @partial(jax.jit, static_argnums=(0, 3))
     def call(module: Any, given: tuple, named: dict, options: frozenset) -> Any:
         return method(module, *given, **named, **dict(options))
 
-    program = jax.jit(call, static_argnums=(0, 3), inline=True)
-
-    def replacement(module: Any, *given: Any, **named: Any) -> Any:
-        if in_a_program():
-            return method(module, *given, **named)
+    def program(module: Any, *given: Any, **named: Any) -> Any:
         options = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in named.items()
@@ -70,9 +77,9 @@ def whole(method: Callable[..., Any]) -> Callable[..., Any]:
         except (TypeError, ValueError):  # an attribute is an array
             return method(module, *given, **named)
         arrays = {name: named[name] for name in named.keys() - options.keys()}
-        return program(module, given, arrays, held)
+        return call(module, given, arrays, held)
 
-    return replacement
+    return program
 
 
 def in_a_program() -> bool:
@@ -103,13 +110,10 @@ def by_part() -> AbstractContextManager[None]:
         if learns or not (isinstance(module, PARTS) and module.path):
             return inner(*given, **named)
         alone, variables = module.unbind()
-        options = {name: value for name, value in named.items() if fixed(value)}
-        arrays = {name: named[name] for name in named.keys() - options.keys()}
-        held = alone, frozenset(options.items())
         if not starts:
-            return part(*held, variables, given, arrays)
-        result, variables = first(*held, module.make_rng("params"), given, arrays)
-        for kind, tree in variables.items():
+            return _apply(alone, variables, *given, **named)
+        result, made = _init(alone, module.make_rng("params"), *given, **named)
+        for kind, tree in made.items():
             for name, value in tree.items():
                 module.put_variable(kind, name, value)
         return result
@@ -117,15 +121,5 @@ def by_part() -> AbstractContextManager[None]:
     return nn.intercept_methods(call)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def part(module: nn.Module, options: frozenset, variables: Any, *args: Any) -> Any:
-    """What a module says to its arguments."""
-    given, arrays = args
-    return module.apply(variables, *given, **arrays, **dict(options))
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def first(module: nn.Module, options: frozenset, key: jax.Array, *args: Any) -> Any:
-    """The same, and its initial variables."""
-    given, arrays = args
-    return module.init_with_output(key, *given, **arrays, **dict(options))
+_apply = one_program(nn.Module.apply)
+_init = one_program(nn.Module.init_with_output)

@@ -14,6 +14,8 @@ import pytest
 from ema_jax import MODELS
 from tests.quick import by_part
 
+MODULES = by_part
+
 KEPT = json.loads((Path(__file__).parents[1] / "golden/models.json").read_text())
 """Name to the attributes that are no defaults, of the models of commit cd8d11d."""
 
@@ -156,13 +158,6 @@ def expected(name: str) -> int:
             head += decoder(low, low_channels, channels)
         head += (channels + 1) * 21
     return BACKBONES[depth] + head
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here: blocks of equal shapes are alike in all of the models."""
-    with by_part():
-        yield
 
 
 @cache

@@ -11,12 +11,7 @@ from tests.golden.rebuild import emanet, golden, image, relative_error, variable
 from tests.micro import lively
 from tests.quick import by_part
 
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here, where modules run inside of programs that have blocks in common."""
-    with by_part():
-        yield
+MODULES = by_part
 
 
 @pytest.fixture(scope="module")

@@ -25,15 +25,10 @@ from tests.golden.evaluation_cases import (
 from tests.golden.rebuild import emanet, golden, relative_error, variables
 from tests.quick import by_part
 
+MODULES = by_part
+
 CANVAS = (81, 89)
 STRIDE = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here, where modules run inside of programs that have blocks in common."""
-    with by_part():
-        yield
 
 
 @pytest.fixture(scope="module")

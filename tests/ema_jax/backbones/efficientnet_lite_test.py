@@ -14,15 +14,10 @@ from tests.golden.foreign_cases import run_name, split_shapes
 from tests.golden.rebuild import golden, image, relative_error
 from tests.quick import by_part
 
+MODULES = by_part
+
 ROUND, WIDE = (129, 129), (97, 161)
 RUNS = ((8, ROUND), (16, WIDE), (32, ROUND))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here, where modules run inside of programs that have blocks in common."""
-    with by_part():
-        yield
 
 
 @cache

@@ -13,12 +13,7 @@ from tests.golden import cases, seeded
 from tests.golden.rebuild import golden, image, relative_error
 from tests.quick import by_part
 
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here, where modules run inside of programs that have blocks in common."""
-    with by_part():
-        yield
+MODULES = by_part
 
 
 def backbone(stem: str, output_stride: int) -> tuple[ResNet, dict]:

@@ -24,6 +24,8 @@ from tests.golden.rebuild import golden
 from tests.golden.rebuild_foreign import state_dict
 from tests.quick import by_part
 
+MODULES = by_part
+
 SMALL = cases.Network(
     stage_sizes=(1, 1, 1, 2), base_width=8, channels=16, num_bases=4, num_classes=5
 )
@@ -34,13 +36,6 @@ RELEASES = {
     "emanet_deep64": cases.Network((1, 1, 1, 1), stem="deep64", channels=32),
 }
 OTHERS = ("mmseg101", "train", "timm_resnet152s", "torchvision_resnet50")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here: the networks have most of their blocks in common."""
-    with by_part():
-        yield
 
 
 def release(network: cases.Network = SMALL) -> dict[str, np.ndarray]:

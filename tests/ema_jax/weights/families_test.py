@@ -14,6 +14,8 @@ from tests.golden.rebuild import emanet, golden, image, relative_error, variable
 from tests.golden.rebuild_foreign import backbone, state_dict
 from tests.quick import by_part
 
+MODULES = by_part
+
 MMSEG = {"multi_grid": (), "align_corners": False}
 """What the shapes of OpenMMLab's files do not tell."""
 
@@ -61,13 +63,6 @@ def drawn_once():
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seeded, "values", lru_cache(maxsize=900)(seeded.values))
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here, where most blocks of the networks are alike."""
-    with by_part():
         yield
 
 

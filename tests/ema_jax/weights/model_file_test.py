@@ -15,6 +15,8 @@ from ema_jax.segmenter import variable_shapes
 from ema_jax.weights import Description, load_model, load_torch, save_model
 from tests.quick import by_part
 
+MODULES = by_part
+
 CLASSES = Classes(("sky", "sea"), np.array([[1, 2, 3], [40, 50, 60]], np.uint8))
 HALVES = Preprocessing((0.5, 0.25, 0.125), (0.5, 1.0, 2.0))
 TINY = {"stage_sizes": (1, 1, 1, 1), "width": 4, "stem_width": 4}
@@ -26,13 +28,6 @@ NETWORKS = {
     "deeplabv3plus_tiny": {"channels": 8, "rates": (1, 2, 3), **TINY},
     "psanet_tiny": {"channels": 8, "map_size": 9, **TINY},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_modules():
-    """Not here: the networks have most of their blocks in common."""
-    with by_part():
-        yield
 
 
 @cache

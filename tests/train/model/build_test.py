@@ -10,6 +10,8 @@ from train.model.build import ONLY_AT_START, build_model
 from train.update.optimizer import frozen_parameters
 from train.user.errors import UserError
 
+MODULES = by_part
+
 EMAU_FIELDS = {
     "num_bases": 5,
     "num_heads": 2,
@@ -44,13 +46,6 @@ OTHER_FIELDS = [
     ("psanet_tiny", "map_size", 5, {}),
 ]
 """Model, option, value, and what goes with it."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def blocks():
-    """The networks have most of their blocks in common: each is traced once."""
-    with by_part():
-        yield
 
 
 def tiny():

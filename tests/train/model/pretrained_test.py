@@ -14,17 +14,12 @@ from train.model.pretrained import check_fit, given_weights, locate
 from train.model.published import PUBLISHED, here
 from train.user.errors import UserError
 
+MODULES = by_part
+
 LITE = PUBLISHED["efficientnet_lite0"]
 needs_package = pytest.mark.skipif(
     here(LITE.source) is None, reason=f"{LITE.source} was not done"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def blocks():
-    """The networks have most of their blocks in common: each is traced once."""
-    with by_part():
-        yield
 
 
 def section(name: str, pretrained: str = "imagenet", **fields):
