@@ -2,9 +2,9 @@
 
     python benchmarks/convolution.py
 
-Prints medians in milliseconds of interleaved runs: XLA's, what `convolve` chooses, sums
-of shifted products throughout, and the better of PyTorch's two layouts; and the ratio
-of the last to what is chosen. Run it with nothing else on the cores.
+Prints medians in milliseconds of interleaved runs, of each implementation, of what
+`convolve` chooses, and of the better of PyTorch's two layouts; and the ratio of that to
+what is chosen. Run it with nothing else on the cores.
 """
 
 import sys
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.interleaved import interleaved
 from ema_jax.convolution import convolve
 from ema_jax.shifts import Window
+from ema_jax.winograd import fits
 
 RUNS = 7
 LAYERS = [
@@ -31,6 +32,8 @@ LAYERS = [
     (1, 65, 128, 128, 3, Window()),
     (1, 129, 64, 64, 3, Window()),
     (4, 17, 512, 512, 3, Window(dilation=4)),
+    (16, 13, 128, 128, 3, Window()),
+    (2, 65, 256, 256, 3, Window(stride=2)),
     (2, 17, 512, 2048, 1, Window()),
     (8, 65, 144, 144, 3, Window(groups=144)),
     (8, 33, 240, 240, 5, Window(groups=240)),
@@ -41,7 +44,10 @@ LAYERS = [
 def ours(x: jax.Array, kernel: jax.Array, window: Window) -> tuple[dict, dict]:
     """Calls of both directions, by their names."""
     forward, backward = {}, {}
-    for name, implementation in (("xla", "xla"), ("chosen", None), ("shifted",) * 2):
+    for name in ("xla", "shifted", "winograd", "chosen"):
+        if name == "winograd" and not fits(kernel.shape, window):
+            continue
+        implementation = None if name == "chosen" else name
         call = partial(convolve, window=window, implementation=implementation)
         y = jax.jit(call)(x, kernel)
         gradients = jax.jit(lambda x, k, g, call=call: jax.vjp(call, x, k)[1](g))
@@ -84,8 +90,9 @@ def theirs(x: np.ndarray, kernel: np.ndarray, window: Window) -> tuple[dict, dic
 
 def main() -> None:
     """Print the table."""
-    print("| layer | | XLA | chosen | shifted | PyTorch | ratio |")
-    print("|---|---|---:|---:|---:|---:|---:|")
+    columns = ("xla", "shifted", "winograd", "chosen")
+    print("| layer | | XLA | shifted | Winograd | chosen | PyTorch | ratio |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
     rng = np.random.default_rng(0)
     for batch, side, channels, features, size, window in LAYERS:
         x = rng.standard_normal((batch, side, side, channels), np.float32)
@@ -102,8 +109,8 @@ def main() -> None:
             times = interleaved(own | peer, RUNS)
             found = {name: of.median for name, of in times.items()}
             best = min(found[name] for name in peer)
-            cells = [*(found[name] for name in own), best]
-            figures = " | ".join(f"{value:.1f}" for value in cells)
+            cells = [*(found.get(name) for name in columns), best]
+            figures = " | ".join("" if ms is None else f"{ms:.1f}" for ms in cells)
             print(
                 f"| {name} | {direction} | {figures} | {best / found['chosen']:.2f} |"
             )

@@ -1,8 +1,9 @@
 """Convolution of images, by what is fast on the machine that runs it.
 
-On TPUs and GPUs that is XLA's. On CPUs XLA's gradient by a dense kernel takes up to
-five times, and all of a depthwise convolution up to thirty times, what the same sums
-take as products of shifted images: `benchmarks/convolution.py` measures them.
+On TPUs and GPUs that is XLA's. On CPUs XLA takes up to thirty times for a depthwise
+convolution, and up to ten for gradients of a 1×1 one, what the same sums take as
+products of shifted images; and up to twice for a wide 3×3 one what Winograd's products
+take: `benchmarks/convolution.py` measures them.
 """
 
 from collections.abc import Callable
@@ -15,15 +16,16 @@ from jax import Array, lax
 
 from ema_jax.kernel_gradient import kernel_gradient
 from ema_jax.options import check_option
-from ema_jax.prepare import varying
+from ema_jax.prepare import on_explicit_axes, varying
 from ema_jax.shifts import Window, frame, shifts
+from ema_jax.winograd import fits, pays, winograd, winograd_kernel_gradient
 
-Implementation = Literal["xla", "shifted"]
+Implementation = Literal["xla", "shifted", "winograd"]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 TRANSPOSED = ("NHWC", "HWOI", "NHWC")
 MUCH = 2**28
-"""Multiply-adds from which on shifts are worth the time to compile them."""
+"""Multiply-adds from which on it is worth the time to compile many small products."""
 
 PLAIN = Window()
 
@@ -56,15 +58,16 @@ def convolve(
         x: images (B, H, W, C).
         kernel: (k, k, C / groups, features), k odd.
         window: how it moves.
-        implementation: "xla"; "shifted", a sum of products of shifted images; or None,
-            what is faster on the platform for which the program is compiled; under
-            `jax.shard_map` that is "xla".
+        implementation: "xla"; "shifted", a sum of products of shifted images;
+            "winograd", for 3×3 kernels that move by one pixel and see all channels; or
+            None, what is faster on the platform for which the program is compiled;
+            under `jax.shard_map` and on a mesh of explicit axes that is "xla".
 
     Returns:
         (B, ⌈H/stride⌉, ⌈W/stride⌉, features).
 
     Raises:
-        ValueError: another implementation.
+        ValueError: another implementation, or one that is not for such a kernel.
 
     Example:
         >>> images, kernel = jnp.ones((1, 5, 4, 2)), jnp.ones((3, 3, 2, 7))
@@ -72,16 +75,21 @@ def convolve(
         (1, 3, 2, 7)
     """
     if implementation is not None:
-        check_option("implementation", implementation, ("xla", "shifted"))
+        check_option("implementation", implementation, tuple(ALGORITHMS))
+    if implementation == "winograd" and not fits(kernel.shape, window):
+        raise ValueError(
+            "implementation='winograd' is for 3×3 kernels with stride 1 and groups 1, "
+            f"this has the shape {kernel.shape} and {window}; give 'shifted', or None"
+        )
     plain = partial(xla, window=window)
-    if implementation == "xla" or not _can_be_shifted(x, kernel, window):
+    if implementation == "xla" or not _can_choose(x, kernel, window):
         return plain(x, kernel)
     named = implementation and Choice(*3 * (implementation,))
     choice = named or choose(x, kernel, window)
     if choice == XLA:
         return plain(x, kernel)
     on_cpu = partial(_convolve, window=window, choice=choice)
-    if implementation == "shifted":
+    if named:
         return on_cpu(x, kernel)
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
 
@@ -90,8 +98,8 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
     """What is faster on CPUs, measured by `benchmarks/convolution.py`.
 
     Shifts for all that is depthwise, and for 1×1 kernels, which are products of pixels.
-    Where there is much to do, for the gradient by the kernel; and for all, where the
-    kernel is larger than the images, as XLA turns it around in memory.
+    Where there is much to do, Winograd's products if they are less work; or shifts
+    where the kernel is larger than the images, as XLA turns it around in memory.
     """
     if window.groups > 1:
         return Choice("shifted", "shifted", "shifted")
@@ -103,17 +111,22 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
     pixels = batch * height * width
     if pixels // window.stride**2 * kernel.size < MUCH:
         return XLA
+    if fits(kernel.shape, window) and pays(x.shape, kernel.shape, window.dilation):
+        return Choice("winograd", "winograd", "winograd")
     if kernel.size > pixels * channels:
-        return Choice("shifted", "shifted", "shifted")
-    return Choice("xla", "xla", "shifted")
+        return Choice("shifted", "shifted", "xla")
+    return XLA
 
 
-def _can_be_shifted(x: Array, kernel: Array, window: Window) -> bool:
+def _can_choose(x: Array, kernel: Array, window: Window) -> bool:
     """Images of a known size; a dense kernel, or one with an output a channel.
 
     None that differ from device to device: only XLA's own gradient by a kernel that
-    all share is their sum.
+    all share is their sum. None on a mesh of explicit axes: cuts would have to say how
+    they are split.
     """
+    if on_explicit_axes(x) or on_explicit_axes(kernel):
+        return False
     if x.ndim != 4 or not all(isinstance(side, int) for side in x.shape[1:]):
         return False
     if varying(x) or varying(kernel):
@@ -123,7 +136,7 @@ def _can_be_shifted(x: Array, kernel: Array, window: Window) -> bool:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x: Array, kernel: Array, window: Window, choice: Choice) -> Array:
-    return BY_NAME[choice.forward](x, kernel, window)
+    return ALGORITHMS[choice.forward].convolution(x, kernel, window)
 
 
 def _forward(
@@ -138,10 +151,8 @@ def _backward(
 ) -> tuple[Array, Array]:
     x, kernel = kept
     by_image = image_gradient(x, kernel, gradient, window, choice.by_image)
-    if choice.by_kernel == "shifted":
-        return by_image, kernel_gradient(x, gradient, kernel.shape[0], window)
-    transposed = jax.linear_transpose(lambda k: xla(x, k, window), kernel)
-    return by_image, *transposed(gradient)
+    by_kernel = ALGORITHMS[choice.by_kernel].kernel_gradient
+    return by_image, by_kernel(x, gradient, kernel.shape[0], window)
 
 
 _convolve.defvjp(_forward, _backward)
@@ -154,14 +165,15 @@ def image_gradient(
 
     With stride 1 it is a convolution too, by the turned kernel.
     """
+    convolution = ALGORITHMS[name].convolution
     if window.stride > 1:
-        call = partial(BY_NAME[name], kernel=kernel, window=window)
+        call = partial(convolution, kernel=kernel, window=window)
         [found] = jax.linear_transpose(lambda x: call(x), x)(gradient)
         return found
     turned = kernel[::-1, ::-1]
     if window.groups > 1:
-        return BY_NAME[name](gradient, turned, window)
-    return BY_NAME[name](gradient, turned, window, transposed=True)
+        return convolution(gradient, turned, window)
+    return convolution(gradient, turned, window, transposed=True)
 
 
 def xla(x: Array, kernel: Array, window: Window, *, transposed: bool = False) -> Array:
@@ -177,6 +189,14 @@ def xla(x: Array, kernel: Array, window: Window, *, transposed: bool = False) ->
         feature_group_count=window.groups,
         precision=window.precision,
     )
+
+
+def xla_kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Array:
+    """That of `xla` by its kernel, (size, size, C / groups, features)."""
+    shape = (size, size, x.shape[-1] // window.groups, gradient.shape[-1])
+    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
+    [found] = jax.linear_transpose(lambda k: xla(x, k, window), kernel)(gradient)
+    return found
 
 
 @partial(jax.jit, static_argnames=("window", "transposed"))
@@ -201,7 +221,15 @@ def shifted(
     return total.astype(x.dtype)
 
 
-BY_NAME: dict[str, Callable[..., Array]] = {
-    "xla": xla,
-    "shifted": shifted,
+class Algorithm(NamedTuple):
+    """A convolution, and its gradient by the kernel."""
+
+    convolution: Callable[..., Array]
+    kernel_gradient: Callable[[Array, Array, int, Window], Array]
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "xla": Algorithm(xla, xla_kernel_gradient),
+    "shifted": Algorithm(shifted, kernel_gradient),
+    "winograd": Algorithm(winograd, winograd_kernel_gradient),
 }

@@ -1,8 +1,8 @@
-"""The gradient of a convolution by its kernel, as CPUs are fast at it: band by band.
+"""The gradient of a convolution by its kernel, from shifted images.
 
-`Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · gradient[b, i, j]`, with x and
-gradient cut into bands of rows that stay in the cache. `benchmarks/convolution.py`
-measures it against XLA's.
+`Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · gradient[b, i, j]`, for a kernel
+that each channel has of its own in bands of rows that stay in the cache.
+`benchmarks/convolution.py` measures it against XLA's.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,8 @@ from jax.typing import DTypeLike
 
 from ema_jax.shifts import Window, frame, shifts
 
-BAND = 2**22
-"""Bytes to which a band of a dense convolution's images is copied, at most."""
-
 ROWS = range(4, 14)
-"""Of a band, where each channel is apart; fewer make more rounds, more a program that
-takes longer to compile."""
+"""Of a band; fewer make more rounds, more a program that takes longer to compile."""
 
 Band = tuple[Array, Array]
 """The images (1, …) and the gradient (1, rows, …) of a band."""
@@ -88,42 +84,13 @@ def _depthwise(x: Array, gradient: Array, size: int, window: Window) -> Array:
 
 
 def _dense(x: Array, gradient: Array, size: int, window: Window) -> Array:
-    """Products of matrices, of all pixels of a band."""
-    _, height, width, features = gradient.shape
-    channels = x.shape[-1]
-    row = size * width * channels * 4 * window.stride
-    bands = -(-height // max(1, BAND // row))
-    count, band = _cut(x, gradient, size, window, -(-height // bands))
-
-    def add(index: Array, total: Array) -> Array:
-        return total + _dense_term(*band(index), size, window)
-
+    """A product of matrices for each tap, of all pixels."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    nothing = jnp.zeros((size, size, channels, features), wide)
-    return lax.fori_loop(0, count, add, nothing)
-
-
-def _dense_term(inputs: Array, output: Array, size: int, window: Window) -> Array:
-    """A row of taps at a time: (size · C) channels by features."""
-    _, rows, width, features = output.shape
-    wide = jnp.promote_types(inputs.dtype, jnp.float32)
-    across = jnp.concatenate(
-        [
-            lax.slice_in_dim(
-                inputs, left, left + (width - 1) * window.stride + 1, window.stride, 2
-            )
-            for left in range(0, size * window.dilation, window.dilation)
-        ],
-        axis=-1,
-    )
-    flat = output.reshape(-1, features)
-    terms = []
-    for top in range(0, size * window.dilation, window.dilation):
-        end = top + (rows - 1) * window.stride + 1
-        view = lax.slice_in_dim(across, top, end, window.stride, 1)
-        view = view.reshape(len(flat), -1)
-        terms.append(inner_product(view, flat, window.precision, wide))
-    return jnp.stack(terms).reshape(size, size, -1, features)
+    outputs = gradient.reshape(-1, gradient.shape[-1])
+    views = shifts(frame(x, size, window), gradient.shape[1:3], size, window)
+    inputs = (view.reshape(len(outputs), -1) for view in views)
+    taps = [inner_product(rows, outputs, window.precision, wide) for rows in inputs]
+    return jnp.stack(taps).reshape(size, size, *taps[0].shape)
 
 
 def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array:

@@ -55,10 +55,15 @@ def without_tokens(tokens: Array) -> NamedSharding | None:
     Such a sum must say it: split as the leading axes are, and over no axis of the
     tokens.
     """
-    given = jax.typeof(tokens).sharding
-    if AxisType.Explicit not in given.mesh.axis_types:
+    if not on_explicit_axes(tokens):
         return None
+    given = jax.typeof(tokens).sharding
     return NamedSharding(given.mesh, PartitionSpec(*given.spec[:-2], None, None))
+
+
+def on_explicit_axes(array: Array) -> bool:
+    """Whether the type of an array says how it is split over a mesh."""
+    return AxisType.Explicit in jax.typeof(array).sharding.mesh.axis_types
 
 
 def _spread_like(tokens: Array, array: Array, axis_name: AxisName | None) -> Array:

@@ -1,4 +1,4 @@
-"""Sums of shifted products against XLA's convolution, which accelerators keep."""
+"""What CPUs compute against XLA's convolution, which accelerators keep."""
 
 import re
 from functools import partial
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ema_jax import convolution, kernel_gradient
+from ema_jax import convolution, winograd
 from ema_jax.convolution import convolve
 from ema_jax.shifts import Window
 from tests.quick import run
@@ -26,6 +26,8 @@ WINDOWS = [
     (5, Window(dilation=2, groups=4), 4),
 ]
 """Side of the kernel, its movement, and the features; of four channels."""
+
+OURS = ("shifted", "winograd")
 
 
 def operands(size, window, features, sides=(13, 10), dtype=jnp.float32):
@@ -55,6 +57,7 @@ def both(implementation, window):
 def much(monkeypatch):
     """So that nothing is too small for what CPUs do."""
     monkeypatch.setattr(convolution, "MUCH", 0)
+    monkeypatch.setattr(winograd, "MOVED", 0)
 
 
 def each(window, *implementations):
@@ -72,17 +75,14 @@ def test_outputs_and_gradients(much, size, window, features):
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [3, 1])
-def test_bands_of_an_image(monkeypatch, size):
-    """One row of an image at a time, and a last band that is not full."""
-    window = Window(stride=size // 2 + 1)
-    given = operands(size, window, 5)
-    expected = run(both("xla", window), *given)
-    for rows in (1, 3):
-        bytes_of_row = size * given[2].shape[2] * 4 * 4 * window.stride
-        monkeypatch.setattr(kernel_gradient, "BAND", rows * bytes_of_row)
-        [_, _, gradient] = run(both("shifted", window), *given)
-        np.testing.assert_allclose(gradient, expected[2], rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+@pytest.mark.parametrize("sides", [(13, 10), (12, 12), (2, 3)])
+def test_tiles_that_the_image_does_not_fill(dilation, sides):
+    window = Window(dilation=dilation)
+    given = operands(3, window, 5, sides)
+    expected, found = run(each(window, "xla", "winograd"), *given)
+    for actual, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -94,29 +94,33 @@ def test_bands_of_separate_channels(stride):
     np.testing.assert_allclose(gradient, expected[2], rtol=1e-4, atol=1e-4)
 
 
-def test_second_derivatives():
+@pytest.mark.parametrize("implementation", OURS)
+def test_second_derivatives(implementation):
     x, kernel, _ = operands(3, Window(), 2, sides=(4, 3))
 
     def loss(x, kernel):
-        return jnp.sum(convolve(x, kernel, implementation="shifted") ** 3)
+        return jnp.sum(convolve(x, kernel, implementation=implementation) ** 3)
 
     slopes = jax.jit(jax.grad(loss, (0, 1)))
     check_grads(slopes, (x, kernel), 1, ["rev"], 1e-2, 1e-2, 1e-2)
 
 
-def test_over_a_batch_of_kernels(much):
+@pytest.mark.parametrize("implementation", OURS)
+def test_over_a_batch_of_kernels(implementation):
     x, kernel, _ = operands(3, Window(), 5)
     kernels = np.stack([kernel, -2 * kernel])
-    several = np.asarray(run(jax.vmap(convolve, (None, 0)), x, kernels))
-    single = np.asarray(run(convolve, x, kernel))
+    call = partial(convolve, implementation=implementation)
+    several = np.asarray(run(jax.vmap(call, (None, 0)), x, kernels))
+    single = np.asarray(run(partial(convolve, implementation="xla"), x, kernel))
     np.testing.assert_allclose(several[1], -2 * single, rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_is_summed_in_float32():
+@pytest.mark.parametrize("implementation", OURS)
+def test_bfloat16_is_summed_in_float32(implementation):
     x, kernel, gradient = operands(3, Window(), 5, dtype=jnp.bfloat16)
     given = (array.astype(np.float32) for array in (x, kernel, gradient))
     exact = run(both("xla", Window()), *given)
-    found = jax.device_get(run(both("shifted", Window()), x, kernel, gradient))
+    found = jax.device_get(run(both(implementation, Window()), x, kernel, gradient))
     for low, high in zip(found, exact, strict=True):
         assert low.dtype == jnp.bfloat16
         np.testing.assert_allclose(low.astype(np.float32), high, rtol=1e-2, atol=2e-2)
@@ -146,6 +150,23 @@ def test_another_name_is_refused():
         convolve(x, kernel, implementation="fast")
 
 
+@pytest.mark.parametrize(
+    "window", [Window(stride=2), Window(groups=4)], ids=["stride", "groups"]
+)
+def test_a_kernel_that_winograds_sums_are_not_for(window):
+    x, kernel, _ = operands(3, window, 4)
+    with pytest.raises(ValueError, match="stride 1 and groups 1"):
+        convolve(x, kernel, window, "winograd")
+
+
+def test_tiles_pay_where_images_fill_them():
+    """At most 20 of 36 products are saved, and a dilation of 8 pads 17 pixels to 32."""
+    kernel = (3, 3, 512, 512)
+    assert winograd.pays((1, 65, 65, 512), kernel, dilation=2)
+    assert not winograd.pays((1, 17, 17, 512), kernel, dilation=8)
+    assert not winograd.pays((1, 5, 5, 512), kernel, dilation=1)
+
+
 @pytest.mark.parametrize("window", [Window(), Window(groups=4)])
 def test_under_shard_map_a_shared_kernel_gets_the_sum(window, much):
     x, kernel, gradient = operands(3, window, 4)
@@ -164,3 +185,20 @@ def test_under_shard_map_a_shared_kernel_gets_the_sum(window, much):
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("window", [Window(), Window(groups=4)])
+def test_on_a_mesh_of_explicit_axes(window, much):
+    given = operands(3, window, 4)
+    devices = jax.make_mesh(
+        (2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,)
+    )
+    split, shared = (jax.NamedSharding(devices, jax.P(name)) for name in ("data", None))
+    placed = [
+        jax.device_put(array, sharding)
+        for array, sharding in zip(given, (split, shared, split), strict=True)
+    ]
+    with jax.set_mesh(devices):
+        found = run(both(None, window), *placed)
+    for actual, wanted in zip(found, run(both("xla", window), *given), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
