@@ -108,10 +108,11 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
     batch, height, width, channels = x.shape
     if not isinstance(batch, int):  # exported for any, one at the least
         batch = 1
+    images = batch, height, width, channels
     pixels = batch * height * width
     if pixels // window.stride**2 * kernel.size < MUCH:
         return XLA
-    if fits(kernel.shape, window) and pays(x.shape, kernel.shape, window.dilation):
+    if fits(kernel.shape, window) and pays(images, kernel.shape, window.dilation):
         return Choice("winograd", "winograd", "winograd")
     if kernel.size > pixels * channels:
         return Choice("shifted", "shifted", "xla")

@@ -1,15 +1,14 @@
-"""3×3 convolutions with 16 products where 36 are written down: Winograd's.
+"""3×3 convolutions with 16 products where 36 are written down, which are Winograd's.
 
-Four outputs of a row of two tiles share their inputs: in one dimension two outputs
-of a kernel g of three take the products m of four sums of the inputs d with four sums
-of the kernel,
+In one dimension two neighbouring outputs y of a kernel g, from four inputs d, take four
+products m in place of six:
 
     m = (d₀ - d₂, d₁ + d₂, d₂ - d₁, d₁ - d₃)
         · (g₀, (g₀ + g₁ + g₂) / 2, (g₀ - g₁ + g₂) / 2, g₂),
-    y = (m₀ + m₁ + m₂, m₁ - m₂ - m₃),
+    y = (m₀ + m₁ + m₂, m₁ - m₂ - m₃).
 
-and in two dimensions the same of the same. The products over all tiles and channels
-are 16 products of matrices. Rounding errors are those of a sum of products.
+In two dimensions it is that of that, for tiles of four outputs. Over all tiles and
+channels each of the 16 is a product of matrices. Rounding errors are those of sums.
 
 Reference:
     Lavin & Gray, CVPR 2016, https://arxiv.org/abs/1509.09308, F(2×2, 3×3).
@@ -27,7 +26,6 @@ from ema_jax.shifts import Window
 Line = Sequence[Array]
 Square = list[list[Array]]
 """Arrays by row and column."""
-
 
 MOVED = 40
 """Multiply-adds in the time that it takes to make a sum, and to read it again."""

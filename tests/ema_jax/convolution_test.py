@@ -126,6 +126,19 @@ def test_bfloat16_is_summed_in_float32(implementation):
         np.testing.assert_allclose(low.astype(np.float32), high, rtol=1e-2, atol=2e-2)
 
 
+def test_exported_for_a_batch_of_any_size(much):
+    given = operands(3, Window(), 5)
+    [batch] = jax.export.symbolic_shape("batch")
+    shapes = [
+        jax.ShapeDtypeStruct(shape, jnp.float32)
+        for shape in ((batch, 13, 10, 4), given[1].shape, (batch, 13, 10, 5))
+    ]
+    program = jax.export.export(jax.jit(both(None, Window())))(*shapes)
+    expected = run(both("xla", Window()), *given)
+    for actual, wanted in zip(program.call(*given), expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 @pytest.mark.parametrize("groups", [1, 4])
 def test_accelerators_get_what_they_got(much, platform, groups):
