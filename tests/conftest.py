@@ -48,6 +48,7 @@ def programs():
     if resident() > ROOM:
         jax.clear_caches()
         gc.collect()
+        gc.freeze()  # what lives on is mostly modules: the next search leaves it out
         with contextlib.suppress(OSError, AttributeError):  # where there is no glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
