@@ -74,8 +74,10 @@ def winograd_kernel_gradient(
     slopes = _twice(_to_products, _outputs(gradient.astype(wide), window.dilation))
 
     def product(tile: Array, slope: Array) -> Array:
-        rows = (array.reshape(-1, array.shape[-1]) for array in (tile, slope))
-        return inner_product(*rows, window.precision, wide)
+        inputs, outputs = (
+            array.reshape(-1, array.shape[-1]) for array in (tile, slope)
+        )
+        return inner_product(inputs, outputs, window.precision, wide)
 
     found = _twice(_to_kernel, _by_pair(product, tiles, slopes))
     return jnp.stack([jnp.stack(row) for row in found]).astype(x.dtype)
