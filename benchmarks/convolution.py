@@ -24,6 +24,7 @@ from ema_jax.shifts import Window
 from ema_jax.winograd import fits
 
 RUNS = 7
+OURS = ("xla", "shifted", "winograd", "chosen")
 LAYERS = [
     # batch, side, channels, features, size of the kernel, its movement
     (1, 65, 2048, 512, 3, Window()),
@@ -44,7 +45,7 @@ LAYERS = [
 def ours(x: jax.Array, kernel: jax.Array, window: Window) -> tuple[dict, dict]:
     """Calls of both directions, by their names."""
     forward, backward = {}, {}
-    for name in ("xla", "shifted", "winograd", "chosen"):
+    for name in OURS:
         if name == "winograd" and not fits(kernel.shape, window):
             continue
         implementation = None if name == "chosen" else name
@@ -90,7 +91,6 @@ def theirs(x: np.ndarray, kernel: np.ndarray, window: Window) -> tuple[dict, dic
 
 def main() -> None:
     """Print the table."""
-    columns = ("xla", "shifted", "winograd", "chosen")
     print("| layer | | XLA | shifted | Winograd | chosen | PyTorch | ratio |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
     rng = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def main() -> None:
             times = interleaved(own | peer, RUNS)
             found = {name: of.median for name, of in times.items()}
             best = min(found[name] for name in peer)
-            cells = [*(found.get(name) for name in columns), best]
+            cells = [*(found.get(name) for name in OURS), best]
             figures = " | ".join("" if ms is None else f"{ms:.1f}" for ms in cells)
             print(
                 f"| {name} | {direction} | {figures} | {best / found['chosen']:.2f} |"

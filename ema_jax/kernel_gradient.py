@@ -1,7 +1,7 @@
 """The gradient of a convolution by its kernel, from shifted images.
 
-`Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · gradient[b, i, j]`, for a kernel
-that each channel has of its own in bands of rows that stay in the cache.
+`Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · gradient[b, i, j]`: for a dense
+kernel one product a tap, for a depthwise one in bands of rows that stay in the cache.
 `benchmarks/convolution.py` measures it against XLA's.
 """
 

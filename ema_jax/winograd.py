@@ -1,4 +1,4 @@
-"""3×3 convolutions with 16 products where 36 are written down, which are Winograd's.
+"""Winograd's 3×3 convolutions: 16 products where 36 are written down.
 
 In one dimension two neighbouring outputs y of a kernel g, from four inputs d, take four
 products m in place of six:
@@ -129,7 +129,7 @@ def _to_kernel(m: Line) -> Line:
 def _split(x: Array, dilation: int, margin: int) -> Array:
     """Images as (B, n, 2, dilation, m, 2, dilation, C), in a frame of zeros.
 
-    Two tiles of outputs are `dilation` pixels apart.
+    The two outputs of a tile along an axis are `dilation` pixels apart.
     """
     step = 2 * dilation
     frame = [

@@ -20,6 +20,7 @@ WINDOWS = [
     (3, Window(stride=2), 5),
     (5, Window(), 3),
     (7, Window(stride=2), 3),
+    (1, Window(), 5),
     (1, Window(stride=2), 6),
     (3, Window(groups=4), 4),
     (5, Window(stride=2, groups=4), 4),
@@ -105,8 +106,8 @@ def test_second_derivatives(implementation):
     check_grads(slopes, (x, kernel), 1, ["rev"], 1e-2, 1e-2, 1e-2)
 
 
-@pytest.mark.parametrize("implementation", OURS)
-def test_over_a_batch_of_kernels(implementation):
+@pytest.mark.parametrize("implementation", [*OURS, None])
+def test_over_a_batch_of_kernels(much, implementation):
     x, kernel, _ = operands(3, Window(), 5)
     kernels = np.stack([kernel, -2 * kernel])
     call = partial(convolve, implementation=implementation)

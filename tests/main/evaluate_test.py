@@ -117,9 +117,14 @@ def test_the_scores_of_each_image(workdir, tmp_path, capsys):
     assert worst == [
         f"{i + 1:02}_{image['name']}.png" for i, image in enumerate(images)
     ]
-    for picture, (height, width), letters in (
-        ("confusion.png", (372, 492), 2),  # as wide as matplotlib's are
-        (f"worst/{worst[0]}", (44, 180), 0),
+    for picture, height, widths in (
+        (
+            "confusion.png",
+            372,
+            (492, 491),
+        ),  # by the letters of matplotlib 3.11 and 3.10
+        (f"worst/{worst[0]}", 44, (180,)),
     ):
         with Image.open(out / picture) as opened:
-            assert opened.size == pytest.approx((width, height), abs=letters)
+            assert opened.height == height
+            assert opened.width in widths
