@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from train.devices.pages import take_large_pages
+
+if __name__ == "__main__":  # before all that takes time to import
+    take_large_pages()
+
 try:
     from train.commands import (
         check_data_named,

@@ -22,6 +22,7 @@ from benchmarks.interleaved import interleaved
 from ema_jax.convolution import convolve
 from ema_jax.shifts import Window
 from ema_jax.winograd import fits
+from train.devices.pages import take_large_pages
 
 RUNS = 7
 OURS = ("xla", "shifted", "winograd", "chosen")
@@ -117,4 +118,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_large_pages()
     main()

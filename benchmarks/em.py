@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.interleaved import HEADER, interleaved, row
 from ema_jax import em_attention
 from tests.golden import peer
+from train.devices.pages import take_large_pages
 
 BATCH, TOKENS, CHANNELS, BASES, ITERATIONS = 4, 4225, 512, 64, 3
 PRODUCTS = BATCH * TOKENS * CHANNELS * BASES * (2 * ITERATIONS + 1)
@@ -86,4 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_large_pages()
     main()

@@ -24,6 +24,7 @@ from ema_jax.canvas import plan
 from ema_jax.inference import Inference
 from ema_jax.segmenter import init_variables
 from train.devices.mesh import make_mesh
+from train.devices.pages import take_large_pages
 from train.evaluation.evaluate import evaluate
 
 NUM_CLASSES = 21
@@ -125,4 +126,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_large_pages()
     main()

@@ -16,20 +16,24 @@ class Times(NamedTuple):
     median: float
 
 
-def interleaved(calls: Calls, runs: int = 9, warm: int = 2) -> dict[str, Times]:
+def interleaved(calls: Calls, runs: int = 9) -> dict[str, Times]:
     """The times of each call, over rounds in which each has its turn.
+
+    In its turn it is called twice, and the second time counts: an update comes after
+    another one, and finds the memory as that left it. A round before, which compiles,
+    does not count.
 
     Args:
         calls: that return when their work is done.
         runs: rounds that count.
-        warm: rounds before them, which compile.
     """
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(warm + runs):
+    for run in range(1 + runs):
         for name, call in calls.items():
+            call()
             start = time.perf_counter()
             call()
-            if run >= warm:
+            if run:
                 taken[name].append(1e3 * (time.perf_counter() - start))
     return {
         name: Times(float(np.min(times)), float(np.median(times)))

@@ -25,6 +25,7 @@ from ema_jax import MODELS
 from ema_jax.fold import fold_batch_norm
 from ema_jax.segmenter import init_variables
 from train.devices.mesh import make_mesh
+from train.devices.pages import take_large_pages
 from train.update.optimizer import poly_schedule, sgd
 from train.update.state import init_state
 from train.update.step import make_train_step
@@ -103,4 +104,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_large_pages()
     main()
