@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 
 from train.data.access import IGNORE_LABEL
@@ -216,19 +215,12 @@ def see_pixels(logits: Array, labels: Array, weights: Array | None) -> Pixels:
 
 
 def _negative_log(pixels: Pixels) -> Array:
-    """`-log p_y` (B, H, W)."""
-    return lax.platform_dependent(
-        pixels.logits, pixels.classes, cpu=_fetched, default=_summed
-    )
+    """`-log p_y` (B, H, W).
 
-
-def _fetched(logits: Array, classes: Array) -> Array:
-    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, classes)
-
-
-def _summed(logits: Array, classes: Array) -> Array:
-    """The same where single numbers are fetched slowly: TPUs read a tile for each."""
-    own = classes[..., None] == jnp.arange(logits.shape[-1])
+    A sum over the classes, as TPUs read a tile for each number that is fetched.
+    """
+    logits = pixels.logits
+    own = pixels.classes[..., None] == jnp.arange(logits.shape[-1])
     return jax.nn.logsumexp(logits, -1) - jnp.sum(jnp.where(own, logits, 0), -1)
 
 

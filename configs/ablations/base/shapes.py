@@ -12,6 +12,8 @@ def get_config(model: str = "emanet_tiny") -> ConfigDict:
     the light of a scene: context hardly shows.
     """
     config = shapes.get_config(model)
+    config.num_steps = 500
+    config.optimizer.learning_rate = 0.1
     config.evaluation.every = 1_000_000  # the last step is evaluated
     config.evaluation.num_pictures = 0
     config.checkpoint.keep_last = 1

@@ -98,14 +98,13 @@ def test_low_precision_logits_are_summed_in_float32(logits, labels):
     np.testing.assert_allclose(loss, wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("way", [losses._fetched, losses._summed])
-def test_both_ways_to_the_logit_of_a_class(logits, labels, way):
-    """Of which a platform takes one."""
+def test_each_pixel_by_itself(logits, labels):
     weights = np.random.default_rng(2).normal(size=labels.shape)
     classes = np.where(labels == 255, 0, labels)
 
     def total(logits):
-        return jnp.sum(way(logits, jnp.asarray(classes)) * weights)
+        pixels = losses.see_pixels(logits, jnp.asarray(classes), None)
+        return jnp.sum(losses._negative_log(pixels) * weights)
 
     loss, gradient = run(jax.value_and_grad(total), logits)
     shares = np.array([probabilities(p) for p in logits.reshape(-1, 4)])
