@@ -14,7 +14,7 @@ from train.devices import pages
 pages.OFFER, pages.ACCELERATORS = Path({offer!r}), [Path({accelerator!r})]
 print("started", flush=True)
 pages.take_large_pages()
-print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[1:])
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.orig_argv[1:])
 """
 
 
@@ -33,8 +33,9 @@ def start(tmp_path, request):
         environment = {**os.environ, "GLIBC_TUNABLES": tunables or ""}
         if tunables is None:
             del environment["GLIBC_TUNABLES"]
+        arguments = [*(command or ["script.py"]), "--a", "b c"]
         process = subprocess.Popen(
-            [sys.executable, *(command or ["script.py"]), "--a", "b c"],
+            [sys.executable, *arguments],
             cwd=tmp_path,
             env=environment,
             stdout=subprocess.PIPE,
@@ -44,8 +45,8 @@ def start(tmp_path, request):
         assert process.returncode == 0
         pid, _, said = last.partition(" ")
         assert int(pid) == process.pid
-        assert said.endswith(" ['--a', 'b c']")
-        return len(starts), said.removesuffix(" ['--a', 'b c']")
+        assert said.endswith(f" {arguments}")
+        return len(starts), said.removesuffix(f" {arguments}")
 
     return run
 
