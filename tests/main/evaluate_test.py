@@ -118,11 +118,7 @@ def test_the_scores_of_each_image(workdir, tmp_path, capsys):
         f"{i + 1:02}_{image['name']}.png" for i, image in enumerate(images)
     ]
     for picture, height, widths in (
-        (
-            "confusion.png",
-            372,
-            (492, 491),
-        ),  # by the letters of matplotlib 3.11 and 3.10
+        ("confusion.png", 372, (492, 491)),  # by matplotlib 3.11's letters, and 3.10's
         (f"worst/{worst[0]}", 44, (180,)),
     ):
         with Image.open(out / picture) as opened:

@@ -1,6 +1,5 @@
 """JAX's distributed runtime, where the environment says that there is a cluster."""
 
-import glob
 import importlib.util
 import logging
 import os
@@ -14,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.stages import Compiled
 
+from train.devices.present import TPU, present
 from train.user.errors import UserError
 
 PREEMPTED = 143
@@ -145,16 +145,12 @@ def _slurm(environment: Mapping[str, str], flags: Cluster) -> Cluster | None:
 def _tpu(environment: Mapping[str, str], flags: Cluster) -> Cluster | None:
     if environment.get("JAX_PLATFORMS", "tpu").split(",")[0] not in ("", "tpu"):
         return None
-    if importlib.util.find_spec("libtpu") is None or not _tpu_devices():
+    if importlib.util.find_spec("libtpu") is None or not present(TPU):
         return None
     on_gke = {"TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES"} & environment.keys()
     if "TPU_SKIP_MDS_QUERY" in environment and not on_gke:
         return None
     return flags
-
-
-def _tpu_devices() -> list[str]:
-    return glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
 
 
 def _kubernetes(environment: Mapping[str, str], flags: Cluster) -> Cluster | None:

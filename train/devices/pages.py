@@ -5,10 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+from train.devices.present import GPU, TPU, present
+
 VARIABLE = "GLIBC_TUNABLES"
 OPTION = "glibc.malloc.hugetlb"
 OFFER = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-ACCELERATORS = [Path("/dev", name) for name in ("nvidia0", "accel0", "vfio", "kfd")]
+ACCELERATORS = TPU + GPU
 
 
 def take_large_pages() -> None:
@@ -29,14 +31,13 @@ def take_large_pages() -> None:
 
 def offered() -> bool:
     """Whether large pages are there for the asking, and no accelerator is."""
-    if any(path.exists() for path in ACCELERATORS):
+    if present(ACCELERATORS):
         return False
     return OFFER.exists() and "[madvise]" in OFFER.read_text()
 
 
 def plainly_started() -> bool:
     """Whether this process is Python with a script, its arguments and no more."""
-    flags, script = len(sys.orig_argv) - len(sys.argv), sys.orig_argv[-len(sys.argv) :]
-    return script == sys.argv and all(
-        flag.startswith("-") for flag in sys.orig_argv[1:flags]
-    )
+    start = len(sys.orig_argv) - len(sys.argv)
+    flags, script = sys.orig_argv[1:start], sys.orig_argv[start:]
+    return script == sys.argv and all(flag.startswith("-") for flag in flags)

@@ -11,7 +11,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from train.devices import pages
-pages.OFFER, pages.ACCELERATORS = Path({offer!r}), [Path({accelerator!r})]
+pages.OFFER, pages.ACCELERATORS = Path({offer!r}), [{accelerator!r}]
 print("started", flush=True)
 pages.take_large_pages()
 print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.orig_argv[1:])
@@ -20,19 +20,20 @@ print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.orig_argv[1:])
 
 @pytest.fixture
 def start(tmp_path, request):
-    """start(*command, tunables=…, offer=…, accelerator=…): the lines it prints."""
+    """start(*command, tunables=…, offer=…, accelerator=…): how often, and with what."""
 
     def run(*command, tunables=None, offer="always [madvise] never", accelerator=False):
-        (tmp_path / "enabled").write_text(offer)
+        enabled, device = tmp_path / "enabled", tmp_path / "nvidia0"
+        enabled.write_text(offer)
         if accelerator:
-            (tmp_path / "nvidia0").touch()
-        paths = {"offer": tmp_path / "enabled", "accelerator": tmp_path / "nvidia0"}
-        names = {name: str(path) for name, path in paths.items()}
+            device.touch()
+        names = {"offer": str(enabled), "accelerator": str(device)}
         root = str(request.config.rootpath)
         (tmp_path / "script.py").write_text(SCRIPT.format(root=root, **names))
-        environment = {**os.environ, "GLIBC_TUNABLES": tunables or ""}
-        if tunables is None:
-            del environment["GLIBC_TUNABLES"]
+        environment = dict(os.environ)
+        environment.pop("GLIBC_TUNABLES", None)
+        if tunables is not None:
+            environment["GLIBC_TUNABLES"] = tunables
         arguments = [*(command or ["script.py"]), "--a", "b c"]
         process = subprocess.Popen(
             [sys.executable, *arguments],
