@@ -168,23 +168,24 @@ def wait_for(run: Run, path: Path, timeout: float = 300) -> None:
 def scalars(workdir: Path) -> dict[str, dict[int, float]]:
     """TensorBoard's figures by name and step; a later run's replace an earlier's."""
     found: dict[str, dict[int, float]] = {}
-    files = (workdir / "tensorboard").iterdir()
-    for file in sorted(files, key=lambda path: path.stat().st_mtime_ns):
-        for event in _events(file.read_bytes()):
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    for event in events(workdir):
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
     return found
 
 
-def _events(data: bytes) -> Iterator[event_pb2.Event]:
-    position = 0
-    while position + 12 <= len(data):
-        [length] = struct.unpack_from("<Q", data, position)
-        body = data[position + 12 : position + 12 + length]
-        if len(body) == length:  # a killed run leaves a part
-            yield event_pb2.Event.FromString(body)
-        position += length + 16
+def events(workdir: Path) -> Iterator[event_pb2.Event]:
+    """What TensorBoard's files hold, in the order in which they were written last."""
+    files = (workdir / "tensorboard").iterdir()
+    for file in sorted(files, key=lambda path: path.stat().st_mtime_ns):
+        data, position = file.read_bytes(), 0
+        while position + 12 <= len(data):
+            [length] = struct.unpack_from("<Q", data, position)
+            body = data[position + 12 : position + 12 + length]
+            if len(body) == length:  # a killed run leaves a part
+                yield event_pb2.Event.FromString(body)
+            position += length + 16
 
 
 def arrays(workdir: Path, step: int) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """What a person sees of a training: a progress bar, the log, TensorBoard, a page."""
 
+import io
 import logging
 import math
-import shutil
 import time
 from collections.abc import Mapping
 
@@ -10,19 +10,17 @@ import jax
 import numpy as np
 from etils import epath
 from PIL import Image
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from train.evaluation.metrics import scores
 from train.report import page
+from train.report.events import Events
 from train.report.history import History
 from train.update.step import StepMetrics
-from train.user.errors import UserError
-from train.user.files import is_remote, write_whole
+from train.user.files import write_whole
+from train.user.folders import not_written
 
 PANEL = "val/image_truth_prediction"
-ROOM = 2**20
-"""Bytes that must be free before figures and pictures are written."""
 
 log = logging.getLogger("ema_jax")
 
@@ -49,11 +47,8 @@ class Report:
             disable=True if silent else None,
         )
         self._log_lines = not silent and bool(self._bar.disable)
-        self._writer = (
-            None
-            if silent
-            else SummaryWriter(str(self._folder / "tensorboard"), purge_step=first_step)
-        )
+        folder = str(self._folder / "tensorboard")
+        self._events = None if silent else Events(folder, first_step)
         self._history = None if silent else History(workdir, first_step)
         self._pending: list[StepMetrics] = []
         self._since = time.monotonic()
@@ -104,13 +99,9 @@ class Report:
         """
         self.mean_iou = figures["mean_iou"]
         self.scalars(step, val=figures, **groups)
-        if self._writer is not None and picture is not None:
-            self._writer.add_image(PANEL, picture, step, dataformats="HWC")
-            self.flush()
-            pictures = self._folder / "pictures"
-            pictures.mkdir(parents=True, exist_ok=True)
-            with (pictures / f"{step:06d}.png").open("wb") as file:
-                Image.fromarray(picture).save(file, "PNG")
+        if self._events is not None and picture is not None:
+            self._events.picture(step, PANEL, picture)
+            self._keep_picture(step, picture)
         self.line(
             f"step {step}: val mIoU {self.mean_iou:.4f}, loss {figures['loss']:.4f}"
         )
@@ -143,39 +134,30 @@ class Report:
             for group, values in groups.items()
             for name, value in values.items()
         }
-        if self._writer is None or self._history is None:
+        if self._events is None or self._history is None:
             return
-        self._check_room()
         self._history.add(step, figures)
-        for name, value in figures.items():
-            if math.isfinite(value):
-                self._writer.add_scalar(name, value, step)
+        defined = {name: x for name, x in figures.items() if math.isfinite(x)}
+        self._events.scalars(step, defined)
 
     def flush(self) -> None:
         """Have what was reported on disk, as a killed process would lose it."""
-        if self._writer is not None:
-            self._check_room()
-            self._writer.flush()
-
-    def _check_room(self) -> None:
-        """Raise a UserError where the disk is full.
-
-        The thread that writes TensorBoard's file would die, and what waits for it hang.
-        """
-        if is_remote(self._folder):
-            return
-        free = shutil.disk_usage(self._folder).free
-        if free < ROOM:
-            raise UserError(
-                f"--workdir={self._folder} has {free} bytes left; make room, "
-                "and the same command goes on from the last checkpoint"
-            )
+        if self._events is not None:
+            self._events.flush()
 
     def close(self) -> None:
         """Flush and release."""
         self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        if self._events is not None:
+            self._events.close()
+
+    def _keep_picture(self, step: int, picture: np.ndarray) -> None:
+        path, png = self._folder / f"pictures/{step:06d}.png", io.BytesIO()
+        Image.fromarray(picture).save(png, "PNG")
+        try:
+            write_whole(path, png.getvalue())
+        except OSError as error:
+            raise not_written("workdir", path, error) from error
 
     def _show(self, step: int, figures: dict[str, float]) -> None:
         self.scalars(step, train=figures)

@@ -16,19 +16,15 @@ from train.user.errors import UserError
 class Writer:
     """Remembers what TensorBoard would get."""
 
-    def __init__(self, folder, purge_step):
-        self.folder, self.purge_step = folder, purge_step
-        self.scalars, self.images, self.closed = {}, {}, False
+    def __init__(self, folder, first_step):
+        self.folder, self.first_step = folder, first_step
+        self.figures, self.images, self.closed = {}, {}, False
 
-    def add_scalar(self, name, value, step):
-        self.scalars[name, step] = value
+    def scalars(self, step, figures):
+        self.figures |= {(name, step): value for name, value in figures.items()}
 
-    def add_image(self, name, picture, step, dataformats):
-        assert dataformats == "HWC"
-        self.images[name, step] = picture
-
-    def flush(self):
-        pass
+    def picture(self, step, name, pixels):
+        self.images[name, step] = pixels
 
     def close(self):
         self.closed = True
@@ -56,7 +52,7 @@ def writer(monkeypatch):
         made.append(Writer(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(report, "SummaryWriter", make)
+    monkeypatch.setattr(report, "Events", make)
     return lambda: made[-1]
 
 
@@ -89,7 +85,7 @@ def test_an_interval_is_the_mean_of_its_steps(shown, clock, writer, lines):
     shown.step(metrics(1.0, [[1, 0], [0, 4]], norm=2.0))
     clock.now += 5
     shown.interval(22, learning_rate=0.25)
-    scalars = writer().scalars
+    scalars = writer().figures
     assert {name for name, step in scalars} == {
         "train/loss",
         "train/mean_iou",
@@ -113,8 +109,8 @@ def test_intervals_do_not_overlap(shown, clock, writer):
         shown.step(metrics(loss, np.eye(2)))
         clock.now += step
         shown.interval(step, 0.1)
-    assert writer().scalars["train/loss", 22] == 7
-    assert writer().scalars["train/images_per_second", 22] == pytest.approx(4 / 22)
+    assert writer().figures["train/loss", 22] == 7
+    assert writer().figures["train/images_per_second", 22] == pytest.approx(4 / 22)
 
 
 def test_an_evaluation_does_not_slow_the_training_down(shown, clock, writer):
@@ -122,19 +118,19 @@ def test_an_evaluation_does_not_slow_the_training_down(shown, clock, writer):
     clock.now += 30
     shown.pause(28)
     shown.interval(21, 0.1)
-    assert writer().scalars["train/images_per_second", 21] == pytest.approx(4 / 2)
+    assert writer().figures["train/images_per_second", 21] == pytest.approx(4 / 2)
 
 
 def test_nothing_is_said_of_no_steps(shown, writer, lines):
     shown.interval(20, 0.1)
-    assert writer().scalars == {}
+    assert writer().figures == {}
     assert lines == []
 
 
 def test_an_evaluation_is_shown_and_its_panel_kept(shown, writer, lines, tmp_path):
     panel = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     shown.evaluated(40, {"mean_iou": 0.51234, "loss": 0.9}, panel)
-    assert writer().scalars == {("val/mean_iou", 40): 0.51234} | {("val/loss", 40): 0.9}
+    assert writer().figures == {("val/mean_iou", 40): 0.51234} | {("val/loss", 40): 0.9}
     np.testing.assert_array_equal(writer().images[report.PANEL, 40], panel)
     with Image.open(tmp_path / "pictures/000040.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), panel)
@@ -166,7 +162,7 @@ def test_the_eta_shrinks(shown, clock, lines):
 
 
 def test_a_resumed_run_drops_what_a_lost_one_wrote(shown, writer, tmp_path):
-    assert writer().purge_step == 20
+    assert writer().first_step == 20
     assert writer().folder == str(tmp_path / "tensorboard")
 
 
@@ -192,7 +188,7 @@ def test_skipped_updates_are_counted_and_left_out_of_the_mean(shown, clock, writ
     shown.step(metrics(1.0, [[1, 0], [0, 4]], norm=2.0))
     clock.now += 5
     shown.interval(22, learning_rate=0.25)
-    scalars = writer().scalars
+    scalars = writer().figures
     assert scalars["train/skipped_updates", 22] == 1
     assert scalars["train/loss", 22] == 1
     assert scalars["train/gradient_norm", 22] == 2
@@ -200,9 +196,7 @@ def test_skipped_updates_are_counted_and_left_out_of_the_mean(shown, clock, writ
     assert scalars["train/images_per_second", 22] == pytest.approx(2 * 4 / 5)
 
 
-def test_a_full_disk_is_named(shown, monkeypatch):
-    """TensorBoard's thread would die of it, and the training wait for ever."""
-    usage = type("Usage", (), {"free": 4096})
-    monkeypatch.setattr(report.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match="has 4096 bytes left; make room"):
-        shown.scalars(1, train={"loss": 1.0})
+def test_a_picture_that_cannot_be_written_is_named(shown, tmp_path):
+    (tmp_path / "pictures").write_text("a file in its place")
+    with pytest.raises(UserError, match=r"--workdir: .*/pictures/000040.png cannot be"):
+        shown.evaluated(40, {"mean_iou": 0.5, "loss": 1}, np.zeros((2, 2, 3), np.uint8))

@@ -1,0 +1,67 @@
+"""TensorBoard's figures and pictures of a training, a file for each start."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import directory_check
+
+from train.user.folders import not_written
+
+
+class Events:
+    """A file `events.out.tfevents.*`, written by the thread that calls.
+
+    tensorboardX's `SummaryWriter` leaves that to another one: its `flush` does not wait
+    for what that has not got yet, and it dies where the disk is full.
+    """
+
+    def __init__(self, folder: str, first_step: int):
+        """Begin at `first_step`; TensorBoard drops what a lost run wrote after it.
+
+        Raises:
+            UserError: it cannot be written; so do all methods.
+        """
+        self._folder = folder
+        with self._told():
+            directory_check(folder)
+            # Two starts may fall in the second by which tensorboardX names the file.
+            self._file = EventsWriter(f"{folder}/events", f".{first_step:09}")
+        self._write(first_step, session_log=SessionLog(status=SessionLog.START))
+
+    def scalars(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add figures by name."""
+        made = [summary.scalar(name, value) for name, value in figures.items()]
+        values = [value for one in made for value in one.value]
+        self._write(step, summary=Summary(value=values))
+
+    def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """Add a picture, uint8 (H, W, 3)."""
+        self._write(step, summary=summary.image(name, pixels, dataformats="HWC"))
+
+    def flush(self) -> None:
+        """Have on disk what was added, as a killed process would lose it."""
+        with self._told():
+            self._file.flush()
+
+    def close(self) -> None:
+        """Flush and release."""
+        with self._told():
+            self._file.close()
+
+    def _write(self, step: int, **what: Any) -> None:
+        with self._told():
+            self._file.write_event(Event(step=step, wall_time=time.time(), **what))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise not_written("workdir", self._folder, error) from error
