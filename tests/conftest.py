@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests.quick import FLAGS
+from tests.quick import FLAGS, collect_rarely
 from train.user.programs import make_room, processor
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -34,8 +34,7 @@ if KEPT not in os.environ:  # in the first process of a run
 jax.config.update("jax_compilation_cache_dir", os.environ[KEPT])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
-gc.set_threshold(100_000, 50, 100)
-"""Traces are many objects that live: looking for dead ones took a tenth of the time."""
+collect_rarely()
 
 ROOM = 900 * 2**20
 """Bytes that a process may hold from one test file to the next."""

@@ -14,7 +14,10 @@ from pathlib import Path
 import main
 from ema_jax import MODELS
 from tests.micro import MICRO, NANO
+from tests.quick import collect_rarely
 from train.devices.distributed import end
+
+collect_rarely()  # in the process that is forked
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload([__name__])

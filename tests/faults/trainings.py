@@ -32,6 +32,7 @@ def get_config():
     config.data.root = {root!r}
     config.data.data_dir = {records!r}
     config.data.crop_size = (33, 33)
+    config.data.prefetch = 8
     config.data.num_threads = 1
     config.evaluation.every = 10
     config.evaluation.batch_size = 8
@@ -42,8 +43,11 @@ def get_config():
 """
 
 
-def write_data(root: Path, train: int = 11, val: int = 5) -> None:
-    """Noisy images of coloured tiles, of several sizes, in the `folder` layout."""
+def write_data(root: Path, train: int = 43, val: int = 5) -> None:
+    """Noisy images of coloured tiles, of several sizes, in the `folder` layout.
+
+    Each epoch costs as much to shuffle, of few images or of many.
+    """
     rng = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
         for kind in ("images", "labels"):

@@ -20,6 +20,7 @@ def get_config():
     config.data.root = {root!r}
     config.data.data_dir = {records!r}
     config.data.crop_size = (33, 33)
+    config.data.prefetch = 8
     config.evaluation.batch_size = 8
     config.evaluation.canvas_multiple = 64
     config.checkpoint.every = 2
