@@ -1,4 +1,4 @@
-"""Whole images of many sizes: a few canvases, a program for each size, and PyTorch.
+"""Whole images of many sizes: shared canvases, a program for each size, and PyTorch.
 
     python benchmarks/evaluation.py [--backbone tiny] [--images 64]
 
@@ -25,7 +25,7 @@ from ema_jax.inference import Inference
 from ema_jax.segmenter import init_variables
 from train.devices.mesh import make_mesh
 from train.devices.pages import take_large_pages
-from train.evaluation.evaluate import evaluate
+from train.evaluation.evaluate import PROGRAM, evaluate
 
 NUM_CLASSES = 21
 SIZES = (
@@ -53,7 +53,12 @@ def make_examples(count: int, scale: float) -> list[dict]:
 
 
 def run(
-    model: Segmenter, variables: dict, examples: list[dict], multiple: int, batch: int
+    model: Segmenter,
+    variables: dict,
+    examples: list[dict],
+    multiple: int,
+    batch: int,
+    program: int | None,
 ) -> tuple[float, int, np.ndarray]:
     """Seconds, programs compiled and the confusion matrix of one evaluation."""
     jax.clear_caches()
@@ -69,10 +74,11 @@ def run(
         num_classes=NUM_CLASSES,
         batch_size=batch,
         canvas_multiple=multiple,
+        program=program,
     )
     confusion = sum(counts.confusion.sum(0, dtype=np.int64) for counts in found)
     seconds = time.perf_counter() - start
-    shapes = {batch.shape for batch in plan(sizes, multiple, batch)}
+    shapes = {batch.shape for batch in plan(sizes, multiple, batch, program=program)}
     return seconds, len(shapes), confusion
 
 
@@ -106,16 +112,16 @@ def main() -> None:
     model = MODELS[f"emanet_{options.backbone}"](num_classes=NUM_CLASSES)
     variables = init_variables(model, seed=0)
     examples = make_examples(options.images, options.scale)
-    # A canvas of every image's own 8k+1 size is the program for each size.
-    alone, programs, one = run(model, variables, examples, 8, 1)
+    # Of sizes 8k+1, to which images are padded: those that fall together share one.
+    alone, programs, one = run(model, variables, examples, 8, 1, None)
     together, few, other = run(
-        model, variables, examples, options.multiple, options.batch
+        model, variables, examples, options.multiple, options.batch, PROGRAM
     )
     eager = run_peer(options.backbone, examples)
     print(f"`emanet_{options.backbone}`, {options.images} images, {len(SIZES)} sizes\n")
     print("| | programs | seconds | of the canvases' |\n|---|---:|---:|---:|")
     for name, count, seconds in (
-        ("canvases", few, together),
+        ("shared canvases", few, together),
         ("one for each size", programs, alone),
         ("PyTorch, eager", 0, eager),
     ):

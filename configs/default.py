@@ -262,7 +262,8 @@ def evaluation() -> ConfigDict:
     config.times = placeholder(int)
     # Images of a batch, over all devices of all processes.
     config.batch_size = 16
-    # Images share canvases of sides 1 modulo this; each canvas compiles once.
+    # Images share canvases of sides 1 modulo this, or larger ones of other images where
+    # these are few; each canvas compiles once.
     config.canvas_multiple = 128
     # Factors at which each image is seen, and whether its mirror image is seen too;
     # the logits are summed. `evaluate --multi_scale --flip` sets both.

@@ -1,21 +1,24 @@
 """Whole images of many sizes on a few canvases of fixed shape.
 
 Each distinct shape costs a compilation. So every image is put at the top left of the
-smallest canvas that holds it, whose sides are `multiple·k + 1`, and a mask tells the
-network which pixels exist.
+smallest canvas that holds it, whose sides are `multiple·k + 1`, or of a larger one that
+is needed anyway, and a mask tells the network which pixels exist.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+Shape = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class CanvasBatch:
     """Examples that share one canvas; -1 fills up the last batch of a canvas."""
 
-    shape: tuple[int, int]
+    shape: Shape
     indices: tuple[int, ...]
 
 
@@ -42,7 +45,11 @@ def round_up(length: int, multiple: int) -> int:
 
 
 def plan(
-    sizes: np.ndarray, multiple: int, batch_size: int, row_multiple: int = 1
+    sizes: np.ndarray,
+    multiple: int,
+    batch_size: int,
+    row_multiple: int = 1,
+    program: int | None = None,
 ) -> list[CanvasBatch]:
     """Batches that cover every image once, grouped by canvas, in a fixed order.
 
@@ -51,10 +58,15 @@ def plan(
         multiple: granularity of the canvases.
         batch_size: examples of a batch over all processes.
         row_multiple: see `canvas_shape`.
+        program: pixels that take as long as compiling another program does: images
+            move to a larger canvas of others, where that adds fewer. None: each keeps
+            the smallest.
     """
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[Shape, list[int]] = {}
     for index, size in enumerate(sizes):
         groups.setdefault(canvas_shape(size, multiple, row_multiple), []).append(index)
+    if program is not None:
+        groups = joined(groups, batch_size, program)
     batches = []
     for shape, indices in sorted(groups.items()):
         indices += [-1] * (-len(indices) % batch_size)
@@ -62,6 +74,37 @@ def plan(
             chosen = tuple(indices[start : start + batch_size])
             batches.append(CanvasBatch(shape, chosen))
     return batches
+
+
+def joined(
+    groups: dict[Shape, list[int]], batch_size: int, program: int
+) -> dict[Shape, list[int]]:
+    """The groups, without those that are cheaper on a larger canvas of others.
+
+    That is where it adds fewer pixels than a `program` is worth; those of least work
+    move first.
+
+    Example:
+        >>> groups = {(9, 17): [1, 4], (17, 9): [0], (17, 17): [2, 3]}
+        >>> joined(groups, batch_size=1, program=200)
+        {(9, 17): [1, 4], (17, 17): [0, 2, 3]}
+    """
+
+    def pixels(shape: Shape, *members: Sequence[int]) -> int:
+        return math.prod(shape) * round_up(sum(map(len, members)), batch_size)
+
+    kept = dict(groups)
+    for shape in sorted(groups, key=lambda shape: pixels(shape, groups[shape])):
+        own = kept.pop(shape)
+        added = {
+            host: pixels(host, theirs, own) - pixels(host, theirs) - pixels(shape, own)
+            for host, theirs in kept.items()
+            if shape[0] <= host[0] and shape[1] <= host[1]
+        }
+        best = min(added, key=added.__getitem__, default=shape)
+        host = best if added.get(best, program) < program else shape
+        kept[host] = sorted([*kept.get(host, []), *own])
+    return kept
 
 
 def place(image: np.ndarray, shape: tuple[int, int], fill: int = 0) -> np.ndarray:

@@ -42,6 +42,7 @@ def canvas_batches(
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 2,
+    program: int | None = None,
 ) -> Iterator[tuple[CanvasBatch, Batch]]:
     """Load the batches of `plan`; each process its consecutive share of every one.
 
@@ -57,6 +58,6 @@ def canvas_batches(
         return batch, fill_canvas(examples, batch.shape, channels)
 
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2)
-    batches = plan(sizes, multiple, batch_size, row_multiple)
+    batches = plan(sizes, multiple, batch_size, row_multiple, program)
     dataset = grain.MapDataset.source(batches).map(load)
     return iter(dataset.to_iter_dataset(options))

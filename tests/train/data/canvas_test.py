@@ -1,5 +1,8 @@
 """Canvases: every image once, at the top left, with a mask of where it is."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,8 +64,46 @@ def test_a_plan_is_always_the_same(sizes):
     assert canvases == sorted(canvases)
 
 
+def work(batches, program):
+    """Pixels of a plan, and of its programs."""
+    canvases = {batch.shape for batch in batches}
+    pixels = sum(math.prod(batch.shape) * len(batch.indices) for batch in batches)
+    return pixels + program * len(canvases)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 60])
+@pytest.mark.parametrize("program", [0, 1000, 10_000, 10**9])
+def test_images_share_a_larger_canvas_where_that_is_less_work(
+    sizes, batch_size, program
+):
+    own = plan(sizes, 16, batch_size)
+    shared = plan(sizes, 16, batch_size, program=program)
+    assert work(shared, program) <= work(own, program)
+    canvas = {i: batch.shape for batch in shared for i in batch.indices if i >= 0}
+    assert sorted(canvas) == list(range(len(sizes)))
+    assert all((sizes[i] <= shape).all() for i, shape in canvas.items())
+    assert set(canvas.values()) <= {batch.shape for batch in own}
+    if program == 10**9:
+        assert set(canvas.values()) == {(65, 81), (81, 65)}  # neither holds the other
+
+
+@pytest.mark.parametrize("program", [0, 1000, 10_000])
+def test_nothing_more_is_gained_by_sharing(sizes, program):
+    """No canvas of a plan could take those of a smaller one for less work."""
+    batches = plan(sizes, 16, 1, program=program)
+    for own in {batch.shape for batch in batches}:
+        for host in {batch.shape for batch in batches} - {own}:
+            if own[0] <= host[0] and own[1] <= host[1]:
+                moved = [
+                    replace(batch, shape=host) if batch.shape == own else batch
+                    for batch in batches
+                ]
+                assert work(moved, program) >= work(batches, program)
+
+
 def test_no_images_no_batches():
     assert plan(np.zeros((0, 2), int), 16, 4) == []
+    assert plan(np.zeros((0, 2), int), 16, 4, program=1000) == []
 
 
 def test_place_fills_around_the_image():
