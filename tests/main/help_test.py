@@ -1,5 +1,7 @@
 """What the command line says of itself, and how it ends."""
 
+import gc
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import main
+from train import commands
 
 
 def test_help(capsys):
@@ -72,3 +75,15 @@ def test_a_python_without_the_packages_is_told_where_they_are():
     [line] = done.stderr.splitlines()
     assert line.startswith(f"main.py: this Python ({sys.executable}) has no ")
     assert "pip install -r requirements.txt" in line
+
+
+def test_dead_objects_are_looked_for_again_once_all_is_imported(monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        commands, "run_weights", lambda *_: looked.append(gc.isenabled())
+    )
+    monkeypatch.setattr(sys, "argv", ["main.py", "weights"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(main.__file__, run_name="__main__")
+    assert stop.value.code == 0
+    assert looked == [True]
