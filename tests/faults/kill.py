@@ -2,7 +2,8 @@
 
 Of the kills, half come by SIGKILL and half by SIGTERM; half while a checkpoint is
 being written. The training of a device on its own, and the one of two processes, must
-each end with the very bits of a training that nobody disturbed.
+each end with the very bits of a training that nobody disturbed, and have TensorBoard's
+figures of every step.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-from tests.faults.trainings import Lab, Run, arrays
+from tests.faults.trainings import Lab, Run, arrays, scalars
 
 OVERRIDES = (
     "checkpoint.every=2",
@@ -150,11 +151,14 @@ def campaign(lab: Lab, folder: Path, processes: int, steps: int, kills: int) -> 
 
 
 def compare(calm: Path, killed: Path, step: int) -> None:
-    """Fail unless every array of both last checkpoints is the same."""
+    """Fail unless every array of both last checkpoints, and every loss, is the same."""
     wanted, found = arrays(calm, step), arrays(killed, step)
     assert wanted.keys() == found.keys()
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+    losses, others = (scalars(workdir)["train/loss"] for workdir in (calm, killed))
+    assert list(others) == list(range(1, step + 1))
+    assert others == losses
 
 
 def main() -> None:
