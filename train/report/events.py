@@ -1,5 +1,6 @@
 """TensorBoard's figures and pictures of a training, a file for each start."""
 
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import directory_check
+from tensorboardX.record_writer import RecordWriter, directory_check
 
 from train.user.folders import not_written
 
@@ -29,10 +29,12 @@ class Events:
             UserError: it cannot be written; so do all methods.
         """
         self._folder = folder
+        # The step, as two starts may fall in one second.
+        start = f"{int(time.time())}.{socket.gethostname()}.{first_step:09}"
         with self._told():
             directory_check(folder)
-            # Two starts may fall in the second by which tensorboardX names the file.
-            self._file = EventsWriter(f"{folder}/events", f".{first_step:09}")
+            self._file = RecordWriter(f"{folder}/events.out.tfevents.{start}")
+        self._write(0, file_version="brain.Event:2")
         self._write(first_step, session_log=SessionLog(status=SessionLog.START))
 
     def scalars(self, step: int, figures: Mapping[str, float]) -> None:
@@ -53,11 +55,15 @@ class Events:
     def close(self) -> None:
         """Flush and release."""
         with self._told():
-            self._file.close()
+            try:
+                self._file.flush()
+            finally:
+                self._file.close()
 
     def _write(self, step: int, **what: Any) -> None:
+        event = Event(step=step, wall_time=time.time(), **what)
         with self._told():
-            self._file.write_event(Event(step=step, wall_time=time.time(), **what))
+            self._file.write(event.SerializeToString())
 
     @contextmanager
     def _told(self) -> Iterator[None]:
