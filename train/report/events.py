@@ -14,6 +14,9 @@ from tensorboardX.record_writer import RecordWriter, directory_check
 
 from train.user.folders import not_written
 
+SECONDS = 60
+"""After which what was added is on disk at the latest, once more is added."""
+
 
 class Events:
     """A file `events.out.tfevents.*`, written by the thread that calls.
@@ -28,7 +31,7 @@ class Events:
         Raises:
             UserError: it cannot be written; so do all methods.
         """
-        self._folder = folder
+        self._folder, self._flushed = folder, time.monotonic()
         # The step, as two starts may fall in one second.
         start = f"{int(time.time())}.{socket.gethostname()}.{first_step:09}"
         with self._told():
@@ -49,6 +52,7 @@ class Events:
 
     def flush(self) -> None:
         """Have on disk what was added, as a killed process would lose it."""
+        self._flushed = time.monotonic()
         with self._told():
             self._file.flush()
 
@@ -64,6 +68,8 @@ class Events:
         event = Event(step=step, wall_time=time.time(), **what)
         with self._told():
             self._file.write(event.SerializeToString())
+        if time.monotonic() > self._flushed + SECONDS:
+            self.flush()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

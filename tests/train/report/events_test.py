@@ -36,6 +36,17 @@ def test_what_is_flushed_is_on_disk(start, tmp_path):
     assert list(found["train/mean_iou"].values()) == [0.5] * 39
 
 
+def test_a_minute_later_all_can_be_seen(start, tmp_path, monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    events = start(0)
+    for step, seconds in enumerate((1, 58, 2, 1), 1):
+        now[0] += seconds
+        events.scalars(step, {"loss": 1.0})
+        seen = scalars(tmp_path).get("loss", {})
+        assert list(seen) == ([], [], [1, 2, 3], [1, 2, 3])[step - 1]
+
+
 def test_two_starts_in_one_second_are_two_files(start, tmp_path, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1_800_000_000.5)
     for first in (0, 9, 10):
