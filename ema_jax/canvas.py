@@ -22,9 +22,7 @@ class CanvasBatch:
     indices: tuple[int, ...]
 
 
-def canvas_shape(
-    size: Sequence[int], multiple: int, row_multiple: int = 1
-) -> tuple[int, int]:
+def canvas_shape(size: Sequence[int], multiple: int, row_multiple: int = 1) -> Shape:
     """The smallest sides `multiple·k + 1` that hold `size`.
 
     The height is then rounded up to what `row_multiple` divides.
@@ -101,13 +99,13 @@ def joined(
             for host, theirs in kept.items()
             if shape[0] <= host[0] and shape[1] <= host[1]
         }
-        best = min(added, key=added.__getitem__, default=shape)
-        host = best if added.get(best, program) < program else shape
+        cheap = [host for host in added if added[host] < program]
+        host = min(cheap, key=added.__getitem__, default=shape)
         kept[host] = sorted([*kept.get(host, []), *own])
     return kept
 
 
-def place(image: np.ndarray, shape: tuple[int, int], fill: int = 0) -> np.ndarray:
+def place(image: np.ndarray, shape: Shape, fill: int = 0) -> np.ndarray:
     """`image` (h, w, ...) at the top left of a canvas (H, W, ...) of `fill`."""
     height, width = image.shape[:2]
     canvas = np.full((*shape, *image.shape[2:]), fill, image.dtype)
@@ -128,7 +126,7 @@ def split_rows(stride: int, parts: int) -> int:
 
 
 def stack(
-    images: Sequence[np.ndarray | None], shape: tuple[int, int], channels: int = 3
+    images: Sequence[np.ndarray | None], shape: Shape, channels: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images of many sizes on one canvas.
 

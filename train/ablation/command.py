@@ -29,7 +29,6 @@ from train.ablation.folder import (
     held,
     read_json,
     result_of,
-    writing,
 )
 from train.ablation.grid import Ablation, load_ablation
 from train.ablation.jobs import Job, check_jobs, run_jobs
@@ -42,6 +41,7 @@ from train.model.build import build_model
 from train.model.pretrained import check_fit, locate, read_start
 from train.user.errors import UserError
 from train.user.files import write_whole
+from train.user.folders import writing
 
 log = logging.getLogger("ema_jax")
 
@@ -69,7 +69,7 @@ def ablate(path: str, workdir: str, overrides: Sequence[str], jobs: int = 1) -> 
     check_trainings(ablation, datasets)
     folder = Path(workdir)
     with held(folder):
-        with writing(folder):
+        with writing("workdir", folder):
             claim(folder, ablation)
             specify(ablation, datasets, folder)
         train_missing(ablation, folder, jobs)
@@ -177,7 +177,7 @@ def train_missing(ablation: Ablation, folder: Path, jobs: int) -> None:
     def note(index: int, status: int) -> None:
         nonlocal ended
         ended += 1
-        with writing(folder):
+        with writing("workdir", folder):
             result = collect(left[index], status)
         eta = (time.monotonic() - start) / ended * (len(left) - ended)
         log.info(
@@ -240,7 +240,7 @@ def report(ablation: Ablation, folder: Path) -> Results:
         if (result := result_of(folder / run.folder))
     }
     found = find(ablation, results)
-    with writing(folder):
+    with writing("workdir", folder):
         write_whole(folder / "results.csv", as_csv(found))
         write_whole(folder / "summary.md", as_markdown(ablation, results))
         draw(ablation.name, found, folder)

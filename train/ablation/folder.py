@@ -15,7 +15,7 @@ from train.configuration.config import flat, from_json, to_json
 from train.data import Dataset
 from train.user.errors import UserError
 from train.user.files import is_remote, write_whole
-from train.user.folders import not_written, writable_folder
+from train.user.folders import writable_folder
 from train.workdir.lock import WorkdirLock
 
 ABLATION = "ablation.json"
@@ -50,15 +50,6 @@ def held(folder: Path) -> Iterator[None]:
     writable_folder("workdir", folder)
     with contextlib.closing(WorkdirLock(str(folder))):
         yield
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """What cannot be written, as on a full disk, is a `UserError`."""
-    try:
-        yield
-    except OSError as error:
-        raise not_written("workdir", folder, error) from error
 
 
 def claim(folder: Path, ablation: Ablation) -> None:

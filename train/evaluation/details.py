@@ -14,7 +14,7 @@ from train.evaluation.metrics import Scores, shares
 from train.evaluation.pictures import panel, write_picture
 from train.evaluation.tally import Tally, tally
 from train.evaluation.validation import Validation
-from train.user.folders import not_written, writable_folder
+from train.user.folders import writable_folder, writing
 
 WORST = 8
 """Images of which there are pictures."""
@@ -130,7 +130,5 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
+    with writing("output", path):
         path.write_bytes(content)
-    except OSError as error:
-        raise not_written("output", path, error) from error

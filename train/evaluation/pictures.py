@@ -9,7 +9,7 @@ from PIL import Image
 
 from ema_jax.canvas import place
 from train.data.access import IGNORE_LABEL
-from train.user.folders import not_written
+from train.user.folders import writing
 
 IGNORE_COLOR = (224, 224, 192)  # the border of PASCAL VOC's masks
 GAP = 4
@@ -72,8 +72,6 @@ def heat(values: np.ndarray, most: float = 1.0) -> np.ndarray:
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a PNG, and the folders above it; a UserError where that fails."""
-    try:
+    with writing("output", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(path)
-    except OSError as error:
-        raise not_written("output", path, error) from error

@@ -11,7 +11,7 @@ from train.profile import growth, modules, networks
 from train.profile.output import Table, show
 from train.profile.programs import Settings
 from train.user.errors import UserError
-from train.user.folders import not_written, writable_folder
+from train.user.folders import writable_folder, writing
 from train.user.names import nearest
 
 MEASURES = ("all", "memory", "nothing")
@@ -81,10 +81,8 @@ def _growth(options: Any, settings: Settings, folder: Path | None) -> None:
     show(title, tables, [growth.NOTES], folder, "growth", rows)
     if folder is not None:
         path = folder / "growth.png"
-        try:
+        with writing("output", path):
             growth.save_plot(rows, path)
-        except OSError as error:
-            raise not_written("output", path, error) from error
 
 
 def find_device(platform: str | None) -> jax.Device:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from train.user.folders import not_written
+from train.user.folders import writing
 
 Value = int | float | str | None
 Row = Mapping[str, Value]
@@ -115,9 +115,7 @@ def show(
     if folder is None:
         return
     pages = {"txt": page(text) + "\n", "md": page(markdown) + "\n"}
-    try:
+    with writing("output", folder):
         for suffix, content in (pages | {"csv": comma_separated(rows)}).items():
             (folder / f"{name}.{suffix}").write_text(content)
-    except OSError as error:
-        raise not_written("output", folder, error) from error
     print(f"\nwritten to {folder}")

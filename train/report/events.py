@@ -2,8 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter, directory_check
 
-from train.user.folders import not_written
+from train.report.history import in_workdir
 
 SECONDS = 60
 """After which what was added is on disk at the latest, once more is added."""
@@ -34,7 +33,7 @@ class Events:
         self._folder, self._flushed = folder, time.monotonic()
         # The step, as two starts may fall in one second.
         start = f"{int(time.time())}.{socket.gethostname()}.{first_step:09}"
-        with self._told():
+        with in_workdir(self._folder):
             directory_check(folder)
             self._file = RecordWriter(f"{folder}/events.out.tfevents.{start}")
         self._write(0, file_version="brain.Event:2")
@@ -53,12 +52,12 @@ class Events:
     def flush(self) -> None:
         """Have on disk what was added, as a killed process would lose it."""
         self._flushed = time.monotonic()
-        with self._told():
+        with in_workdir(self._folder):
             self._file.flush()
 
     def close(self) -> None:
         """Flush and release."""
-        with self._told():
+        with in_workdir(self._folder):
             try:
                 self._file.flush()
             finally:
@@ -66,14 +65,7 @@ class Events:
 
     def _write(self, step: int, **what: Any) -> None:
         event = Event(step=step, wall_time=time.time(), **what)
-        with self._told():
+        with in_workdir(self._folder):
             self._file.write(event.SerializeToString())
         if time.monotonic() > self._flushed + SECONDS:
             self.flush()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise not_written("workdir", self._folder, error) from error

@@ -5,15 +5,23 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from etils import epath
 
 from train.user.files import is_remote, write_whole
-from train.user.folders import not_written
+from train.user.folders import writing
 
 NAME = "metrics.jsonl"
 SECONDS, STARTED = "seconds", "started"
+
+in_workdir = partial(
+    writing,
+    "workdir",
+    full="make room, and the same command goes on from the last checkpoint",
+)
+"""`writing` of what a training leaves, by its path."""
 
 Row = Mapping[str, Any]
 """A step, the seconds of training up to it, and figures by name."""
@@ -51,12 +59,10 @@ class History:
             self._rewrite()
 
     def _read(self) -> str:
-        try:
+        with in_workdir(self._path):
             if not self._path.exists():
                 return ""
             return self._path.read_bytes().decode(errors="replace")
-        except OSError as error:
-            raise not_written("workdir", self._path, error) from error
 
     def seconds(self) -> float:
         """That the training took so far."""
@@ -79,17 +85,12 @@ class History:
         self.rows.append(row)
         if is_remote(self._path):  # object storage cannot append
             return self._rewrite()
-        try:
-            with self._path.open("a") as file:
-                file.write(_line(row))
-        except OSError as error:
-            raise not_written("workdir", self._path, error) from error
+        with in_workdir(self._path), self._path.open("a") as file:
+            file.write(_line(row))
 
     def _rewrite(self) -> None:
-        try:
+        with in_workdir(self._path):
             write_whole(self._path, "".join(map(_line, self.rows)))
-        except OSError as error:
-            raise not_written("workdir", self._path, error) from error
 
 
 def kept(rows: Iterable[Row | None], first_step: int) -> list[Row]:

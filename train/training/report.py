@@ -15,10 +15,9 @@ from tqdm import tqdm
 from train.evaluation.metrics import scores
 from train.report import page
 from train.report.events import Events
-from train.report.history import History
+from train.report.history import History, in_workdir
 from train.update.step import StepMetrics
 from train.user.files import write_whole
-from train.user.folders import not_written
 
 PANEL = "val/image_truth_prediction"
 
@@ -48,8 +47,8 @@ class Report:
         )
         self._log_lines = not silent and bool(self._bar.disable)
         folder = str(self._folder / "tensorboard")
-        self._events = None if silent else Events(folder, first_step)
         self._history = None if silent else History(workdir, first_step)
+        self._events = None if silent else Events(folder, first_step)
         self._pending: list[StepMetrics] = []
         self._since = time.monotonic()
 
@@ -154,10 +153,8 @@ class Report:
     def _keep_picture(self, step: int, picture: np.ndarray) -> None:
         path, png = self._folder / f"pictures/{step:06d}.png", io.BytesIO()
         Image.fromarray(picture).save(png, "PNG")
-        try:
+        with in_workdir(path):
             write_whole(path, png.getvalue())
-        except OSError as error:
-            raise not_written("workdir", path, error) from error
 
     def _show(self, step: int, figures: dict[str, float]) -> None:
         self.scalars(step, train=figures)

@@ -1,6 +1,9 @@
 """Folders to write in, proved before any work."""
 
+import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from typing import TypeVar
 from uuid import uuid4
 
@@ -24,11 +27,10 @@ def writable_folder(option: str, folder: Folder) -> Folder:
     directory = epath.Path(folder)
     probe = directory / f".writable-{uuid4().hex}"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise not_written(option, directory, error) from error
+        with writing(option, directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
     except ImportError as error:
         raise UserError(
             f"--{option}: {directory} is object storage, which needs another package "
@@ -43,7 +45,22 @@ def check_new(path: str) -> None:
         raise UserError(f"{path} exists; choose another name, or remove it")
 
 
-def not_written(option: str, path: epath.PathLike, error: OSError) -> UserError:
-    """What to say of a file or folder that could not be written."""
-    reason = error.strerror or error
-    return UserError(f"--{option}: {path} cannot be written ({reason}); choose another")
+@contextlib.contextmanager
+def writing(
+    option: str, path: epath.PathLike, full: str = "choose another"
+) -> Iterator[None]:
+    """Within it what cannot be written is a UserError, which says so of a path.
+
+    Args:
+        option: that names the path, or a folder above it.
+        path: a file or folder.
+        full: what to do where the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        mend = full if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another"
+        reason = error.strerror or error
+        raise UserError(
+            f"--{option}: {path} cannot be written ({reason}); {mend}"
+        ) from error
