@@ -19,7 +19,6 @@ from ema_jax import Segmenter
 from train.ablation.folder import FINISHED, RESULT, fail, read_specification, write_json
 from train.ablation.jobs import available_cores, end_with_parent
 from train.ablation.sweep import IterationSweep
-from train.devices.partition import configured_mesh
 from train.evaluation.metrics import Scores
 from train.evaluation.validation import Validation
 from train.model.build import build_model
@@ -89,15 +88,14 @@ def evaluations(
     eval_iters: Sequence[int],
 ) -> list[dict[str, Any]]:
     """The scores of a state, at each number of EM iterations if any are asked for."""
-    names = training.classes.names
+    plan = training.plan
+    names = plan.classes.names
     if not eval_iters:
-        scores = scores or training.validation.scores(state.variables)
+        scores = scores or plan.validation.scores(state.variables)
         return [as_json(scores, names)]
-    config, split = training.config, training.validation.split
+    config, split = training.config, plan.validation.split
     sweep = IterationSweep(build_model(config.model, split.dataset.num_classes))
-    validation = Validation(
-        split, cast(Segmenter, sweep), configured_mesh(config), config.evaluation
-    )
+    validation = Validation(split, cast(Segmenter, sweep), plan.mesh, config.evaluation)
     return [
         {
             "eval_iters": iters,

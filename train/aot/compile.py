@@ -23,10 +23,11 @@ from train.devices.partition import (
     check_pooling,
     crop_canvas,
 )
-from train.update.state import TrainState
+from train.model.build import build_model
+from train.update.optimizer import make_optimizer
+from train.update.state import TrainState, abstract_state
 from train.update.step import TrainStep, configured_step
 from train.user.errors import UserError
-from train.workdir.restore import abstract_state, build
 
 EXAMPLES = "v4:2x2x1, v5e:4x4, v5e:16x16, v5p:2x2x2, v6e:4x4"
 ENVIRONMENT = {
@@ -96,7 +97,8 @@ def trace_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Traced
         UserError: a mistake in the config, or what the mesh does not divide.
     """
     check_batch(config, mesh)
-    model, optimizer = build(config, num_classes, config.num_steps)
+    model = build_model(config.model, num_classes, config.data.crop_size)
+    optimizer = make_optimizer(config.optimizer, config.num_steps, model)
     check_pooling(config, model)
     state = abstract_state(
         model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer

@@ -41,6 +41,7 @@ def configured_inference(
     Raises:
         UserError: a window that the output stride does not fit.
     """
+    watch = watch and can_be_watched(evaluation, model)
     try:
         return Inference(
             model,
@@ -49,7 +50,7 @@ def configured_inference(
             flip=evaluation.flip,
             window=evaluation.window,
             sharding=mesh.batch,
-            watch=watch and can_be_watched(evaluation, model),
+            watch=watch,
         )
     except ValueError as error:
         raise UserError(f"config.evaluation.{error}") from error

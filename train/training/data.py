@@ -10,6 +10,7 @@ from train.data.corrupt import Split, evaluated_split, tolerant
 from train.data.dataset import Dataset
 from train.data.jitter import check_jitter
 from train.data.repeat import repeat_rare
+from train.data.users import Augment, load_augment
 from train.devices.distributed import meet
 from train.inspection.look import check
 from train.inspection.statistics import Statistics
@@ -22,11 +23,15 @@ class Data(NamedTuple):
         dataset: of both splits.
         train: the examples to learn from.
         val: the split to evaluate on.
+        augment: the user's own augmentation of `train`.
+        num_images: to train on, none repeated, and to evaluate on.
     """
 
     dataset: Dataset
     train: RandomAccess
     val: Split
+    augment: Augment
+    num_images: tuple[int, int]
 
 
 def open_data(config: ConfigDict) -> Data:
@@ -36,11 +41,10 @@ def open_data(config: ConfigDict) -> Data:
     meet("the data is prepared")
     check_jitter(options.color_jitter, dataset.channels)
     tolerance = options.corrupt, options.max_corrupt
-    return Data(
-        dataset,
-        tolerant(dataset.source(options.train_split), *tolerance),
-        evaluated_split(dataset, options.val_split, *tolerance),
-    )
+    train = tolerant(dataset.source(options.train_split), *tolerance)
+    val = evaluated_split(dataset, options.val_split, *tolerance)
+    augment = load_augment(options.augment, dataset.num_classes)
+    return Data(dataset, train, val, augment, (len(train), len(val.source)))
 
 
 def look_through(data: Data, config: ConfigDict) -> tuple[Data, Statistics]:

@@ -10,38 +10,23 @@ from etils import epath
 from jax.stages import Compiled
 from ml_collections import ConfigDict
 
-from ema_jax.classes import Classes
-from train.configuration.limits import check_limits
-from train.data.users import load_augment
 from train.devices.distributed import compile_together
 from train.devices.memory import compile_to_fit
 from train.devices.mesh import to_devices
-from train.devices.partition import (
-    check_batch,
-    check_evaluation,
-    check_pooling,
-    configured_mesh,
-    crop_canvas,
-)
 from train.devices.preemption import Preemption
-from train.evaluation.choice import FRESH, make_merit
+from train.evaluation.choice import FRESH
 from train.evaluation.metrics import Scores, table
-from train.evaluation.validation import Validation
 from train.report.facts import describe
 from train.report.page import NAME
 from train.training.batches import load_batches
-from train.training.data import look_through, open_data
 from train.training.divergence import Divergence
 from train.training.evaluations import Evaluations
-from train.training.length import training_length
+from train.training.plan import make_plan
 from train.training.report import Report
-from train.update.class_weights import class_weights
-from train.update.optimizer import make_schedule
-from train.update.state import TrainState
-from train.update.step import StepMetrics, configured_step
+from train.update.state import TrainState, init_state
+from train.update.step import StepMetrics
 from train.user.errors import Preempted
 from train.workdir.checkpoint import Checkpoints
-from train.workdir.restore import build
 from train.workdir.resume import init_or_restore
 
 log = logging.getLogger("ema_jax")
@@ -75,30 +60,7 @@ class Training:
     def __init__(self, config: ConfigDict, workdir: str, stack: contextlib.ExitStack):
         """Open everything; what must be closed is pushed on `stack`."""
         self.config, self.workdir = config, workdir
-        check_limits(config)
-        mesh = configured_mesh(config)
-        check_batch(config, mesh)
-        self.sharding = mesh.batch
-        data = open_data(config)
-        self.dataset = data.dataset
-        self.classes = Classes(self.dataset.class_names, self.dataset.palette)
-        counts = len(data.train), len(data.val.source)
-        self.length = training_length(config, counts[0])
-        num_steps = self.length.num_steps
-        model, optimizer = build(config, self.dataset.num_classes, num_steps)
-        check_pooling(config, model)
-        check_evaluation(config.evaluation, model, mesh)
-        canvas = crop_canvas(config, model, mesh)
-        augment = load_augment(config.data.augment, self.dataset.num_classes)
-        self.merit = make_merit(config.checkpoint.best, self.classes.names)
-        data, statistics = look_through(data, config)
-        self.content = statistics.digest
-        weights = class_weights(
-            config.loss.class_weights, statistics.pixels, statistics.extent
-        )
-        self.validation = Validation(
-            data.val, model, mesh, config.evaluation, watch=True
-        )
+        self.plan = plan = make_plan(config)
         self.checkpoints = Checkpoints(
             workdir,
             keep_last=config.checkpoint.keep_last,
@@ -108,27 +70,24 @@ class Training:
         self.state, first_batch = init_or_restore(
             self.checkpoints,
             config,
-            self.classes,
-            model,
-            optimizer,
-            mesh,
-            self.content,
+            plan.classes,
+            partial(init_state, plan.model, plan.optimizer, config.seed),
+            plan.state,
+            plan.content,
         )
-        self.batches = partial(
-            load_batches, config, data.train, first_batch, canvas, augment
-        )
-        self.train_step = configured_step(
-            config, model, optimizer, mesh, self.state, weights
-        )
-        self.schedule = make_schedule(config.optimizer, num_steps)
-        self.first_step = int(self.state.step)
-        self.report = Report(workdir, self.first_step, num_steps, config.batch_size)
-        stack.callback(self.report.close)
-        about = describe(config, workdir, self.dataset, self.state, num_steps, counts)
-        self.evaluations = Evaluations(self.validation, model, self.report, about)
-        self.patience = FRESH
+        self.first_step, self.patience = int(self.state.step), FRESH
         if self.first_step:
             self.patience = self.checkpoints.patience(self.first_step)
+        data, num_steps = plan.data, plan.length.num_steps
+        self.batches = partial(
+            load_batches, config, data.train, first_batch, plan.canvas, data.augment
+        )
+        about = describe(
+            config, workdir, data.dataset, self.state, num_steps, data.num_images
+        )
+        self.report = Report(workdir, self.first_step, num_steps, config.batch_size)
+        stack.callback(self.report.close)
+        self.evaluations = Evaluations(plan.validation, plan.model, self.report, about)
         self.preemption = Preemption()
         self.divergence = Divergence(
             skips=config.non_finite == "skip",
@@ -141,26 +100,26 @@ class Training:
 
     def run(self) -> tuple[TrainState, Scores | None]:
         """Take every remaining step; the scores of the last one, if any remained."""
-        config, state = self.config, self.state
-        num_steps, evaluate_every = self.length
+        config, plan, state = self.config, self.plan, self.state
+        num_steps, evaluate_every = plan.length
         if self.first_step:
             self.report.line(f"resuming {self.workdir} from step {self.first_step}")
-        batches = self.batches()
+        batches, train_step = self.batches(), plan.step
         previous: StepMetrics | None = None
         result: Scores | None = None
         for step in range(self.first_step + 1, num_steps + 1):
             if self.patience.is_over(config.early_stop):
                 break
             self.stop_if_preempted(state)
-            batch = to_devices(next(batches), self.sharding)
+            batch = to_devices(next(batches), plan.mesh.batch)
             if step == self.first_step + 1:
-                self.train_step = self.compile(state, batch)
+                train_step = self.compile(state, batch)
             last = step == num_steps
             evaluates = last or step % evaluate_every == 0
             before = None
             if evaluates:
                 before = self.evaluations.initial_bases(state.variables)
-            state, metrics = self.train_step(state, batch)
+            state, metrics = train_step(state, batch)
             self.report.step(metrics)
             if previous is not None:  # checked while the next step already runs
                 self.divergence.check(step - 1, previous)
@@ -169,7 +128,7 @@ class Training:
             if saves or step % config.log_every == 0:
                 self.divergence.check(step, metrics)
                 previous = None
-                self.report.interval(step, float(self.schedule(step - 1)))
+                self.report.interval(step, float(plan.schedule(step - 1)))
             if saves:
                 result = self.evaluate(step, state, before) if evaluates else None
                 self.keep(state, result)
@@ -179,7 +138,7 @@ class Training:
     def compile(self, state: TrainState, batch: dict[str, jax.Array]) -> Compiled:
         """The program of the training step, known to fit the devices."""
         return compile_to_fit(
-            partial(compile_together, self.train_step),
+            partial(compile_together, self.plan.step),
             state,
             batch,
             devices=jax.local_devices(),
@@ -208,7 +167,7 @@ class Training:
         result = self.evaluations.evaluate(
             step, state.variables, before, lambda: self.stop_if_preempted(state)
         )
-        self.patience = self.patience.after(self.merit(result))
+        self.patience = self.patience.after(self.plan.merit(result))
         return result
 
     def keep(self, state: TrainState, result: Scores | None) -> None:
@@ -218,10 +177,11 @@ class Training:
         """
         self.divergence.check_state(state)
         self.report.flush()
-        merit = None if result is None else self.merit(result)
-        described = self.classes.to_json() | {
-            "content": self.content,
-            "value_range": self.dataset.value_range,
+        plan = self.plan
+        merit = None if result is None else plan.merit(result)
+        described = plan.classes.to_json() | {
+            "content": plan.content,
+            "value_range": plan.data.dataset.value_range,
         }
         self.checkpoints.save(state, self.config, described, merit, self.patience)
 
@@ -238,8 +198,8 @@ class Training:
         )
         return "\n".join(
             [
-                *[early] * (int(state.step) < self.length.num_steps),
-                table(result, self.classes.names),
+                *[early] * (int(state.step) < self.plan.length.num_steps),
+                table(result, self.plan.classes.names),
                 f"val mIoU {result.mean_iou:.4f} at step {int(state.step)}",
                 f"checkpoints  {folder / 'checkpoints'}",
                 f"TensorBoard  {folder / 'tensorboard'}",

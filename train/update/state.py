@@ -92,3 +92,22 @@ def init_state(
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
     )
+
+
+def abstract_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    mesh: DeviceMesh,
+    *,
+    shard_optimizer: bool = False,
+) -> TrainState:
+    """Shapes, types and shardings of the state; see `state_sharding`."""
+    shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0))
+    placed = state_sharding(shapes, mesh, shard_optimizer=shard_optimizer)
+
+    def place(
+        leaf: jax.ShapeDtypeStruct, sharding: NamedSharding
+    ) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, shapes, placed)

@@ -7,10 +7,7 @@ from functools import cached_property
 from textwrap import shorten
 from typing import Any
 
-import jax
-import optax
 from etils import epath
-from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from ema_jax import Predictor, Segmenter
@@ -28,36 +25,9 @@ from train.evaluation.validation import Validation
 from train.model.build import build_model, named_network
 from train.model.pretrained import place_weights, read_model
 from train.update.optimizer import make_optimizer
-from train.update.state import TrainState, init_state, state_sharding
+from train.update.state import abstract_state
 from train.user.errors import UserError
 from train.workdir.checkpoint import Checkpoints
-
-
-def build(
-    config: ConfigDict, num_classes: int, num_steps: int
-) -> tuple[Segmenter, optax.GradientTransformation]:
-    """The model of a config, and its optimiser for a training of `num_steps`."""
-    model = build_model(config.model, num_classes, config.data.crop_size)
-    return model, make_optimizer(config.optimizer, num_steps, model)
-
-
-def abstract_state(
-    model: Segmenter,
-    optimizer: optax.GradientTransformation,
-    mesh: DeviceMesh,
-    *,
-    shard_optimizer: bool = False,
-) -> TrainState:
-    """Shapes, types and shardings of the state; see `state_sharding`."""
-    shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0))
-    placed = state_sharding(shapes, mesh, shard_optimizer=shard_optimizer)
-
-    def place(
-        leaf: jax.ShapeDtypeStruct, sharding: NamedSharding
-    ) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-    return jax.tree.map(place, shapes, placed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +139,9 @@ def load_trained(
         saved_config, described = checkpoints.describe(step)
         config = _overridden(saved_config, overrides)
         classes = Classes.from_json(described)
-        model, optimizer = build(
-            saved_config, len(classes.names), saved_config.num_steps
-        )
+        crop_size, num_steps = saved_config.data.crop_size, saved_config.num_steps
+        model = build_model(saved_config.model, len(classes), crop_size)
+        optimizer = make_optimizer(saved_config.optimizer, num_steps, model)
         mesh = mesh or configured_mesh(config)
         state, _ = checkpoints.restore(step, abstract_state(model, optimizer, mesh))
     finally:

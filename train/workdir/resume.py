@@ -6,20 +6,17 @@ from collections.abc import Callable
 from functools import cache
 
 import jax
-import optax
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.classes import Classes
 from ema_jax.weights import fit_variables
 from train.configuration.config import flat
-from train.devices.mesh import DeviceMesh
 from train.model.build import ONLY_AT_START, build_model
 from train.model.pretrained import given_weights, misfit
-from train.update.state import TrainState, init_state
+from train.update.state import TrainState
 from train.user.errors import UserError
 from train.workdir.checkpoint import Checkpoints, DamagedCheckpointError
-from train.workdir.restore import abstract_state
 
 log = logging.getLogger("ema_jax")
 
@@ -31,9 +28,8 @@ def init_or_restore(
     checkpoints: Checkpoints,
     config: ConfigDict,
     classes: Classes,
-    model: Segmenter,
-    optimizer: optax.GradientTransformation,
-    mesh: DeviceMesh,
+    init: Callable[[], TrainState],
+    like: TrainState,
     content: str | None = None,
 ) -> tuple[TrainState, int]:
     """The state to go on from, and the next batch to train on.
@@ -41,25 +37,21 @@ def init_or_restore(
     That is the newest checkpoint which can be read; damaged ones are set aside.
 
     Args:
-        checkpoints, config, model, optimizer, mesh: of the training.
+        checkpoints, config: of the training.
         classes: of its data.
+        init: makes a fresh state.
+        like: shapes, types and shardings of the state.
         content: changes with the images and masks that it trains on; None: unknown.
 
     Raises:
         UserError: the checkpoint was made with another model, set or class count, or
             none can be read.
     """
-    like = abstract_state(
-        model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
-    )
     steps = checkpoints.steps()
     if not steps:
         # One program of its own: initialising op by op takes far longer.
-        init = jax.jit(
-            lambda: init_state(model, optimizer, config.seed),
-            out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
-        )
-        return start_from(config, init, mesh), 0
+        placed = jax.tree.map(lambda leaf: leaf.sharding, like)
+        return start_from(config, jax.jit(init, out_shardings=placed)), 0
     damaged: list[DamagedCheckpointError] = []
     for step in reversed(steps):
         try:
@@ -74,9 +66,7 @@ def init_or_restore(
     raise damaged[0]
 
 
-def start_from(
-    config: ConfigDict, init: Callable[[], TrainState], mesh: DeviceMesh
-) -> TrainState:
+def start_from(config: ConfigDict, init: Callable[[], TrainState]) -> TrainState:
     """A fresh state, with the weights that `config.model.pretrained` names.
 
     They are read before `init` compiles anything.
@@ -102,7 +92,8 @@ def start_from(
         )
     except ValueError as error:
         raise misfit(config.model, error) from error
-    variables = jax.device_put(variables, mesh.everywhere)
+    placed = jax.tree.map(lambda leaf: leaf.sharding, state.variables)
+    variables = jax.device_put(variables, placed)
     return dataclasses.replace(
         state, params=variables["params"], batch_stats=variables["batch_stats"]
     )

@@ -61,8 +61,9 @@ def config(tmp_path_factory):
 def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "nano", NANO)
     one_device = make_mesh(jax.devices()[:1])
-    for module in ("train.training.loop", "train.ablation.run"):
-        monkeypatch.setattr(f"{module}.configured_mesh", lambda config: one_device)
+    monkeypatch.setattr(
+        "train.training.plan.configured_mesh", lambda config: one_device
+    )
     evaluated, evaluate = [], Training.evaluate
 
     def note(self, *given):
@@ -100,7 +101,9 @@ def test_a_training_and_its_sweep(config, tmp_path, monkeypatch):
     assert (result["steps"], result["scores"]) == (4, [three])
 
     # and without a sweep its scores are taken, of whatever is left to evaluate
-    training = SimpleNamespace(classes=SimpleNamespace(names=["dark", "bright"]))
+    training = SimpleNamespace(
+        plan=SimpleNamespace(classes=SimpleNamespace(names=["dark", "bright"]))
+    )
     [plain] = run.evaluations(training, None, own, [])
     assert plain == {name: three[name] for name in three if name != "eval_iters"}
 

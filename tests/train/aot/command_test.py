@@ -19,9 +19,10 @@ from train.aot.compile import DoesNotFitError
 from train.configuration.config import load_config
 from train.data import DATASETS
 from train.devices.mesh import make_mesh
+from train.model.build import build_model
+from train.update.optimizer import make_optimizer
 from train.update.state import init_state
 from train.user.errors import UserError
-from train.workdir.restore import build
 
 ROOT = Path(__file__).parents[3]
 SMALL = [
@@ -47,7 +48,8 @@ def read(path):
 def state_sizes(*overrides):
     """Elements of the parameters, and bytes of the whole state."""
     config = load_config("configs/shapes.py", overrides)
-    model, optimizer = build(config, 8, config.num_steps)
+    model = build_model(config.model, 8)
+    optimizer = make_optimizer(config.optimizer, config.num_steps, model)
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0))
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     return sum(x.size for x in jax.tree.leaves(state.params)), held

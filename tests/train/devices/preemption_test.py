@@ -11,7 +11,7 @@ from tests.faults.trainings import Lab, scalars
 from tests.micro import NANO
 from train.configuration.config import load_config
 from train.devices.mesh import make_mesh
-from train.training import loop
+from train.training import loop, plan
 from train.training.report import Report
 from train.user.errors import Preempted
 
@@ -33,7 +33,7 @@ def train(config, monkeypatch):
 
     def run(workdir, devices, last=None):
         mesh = make_mesh(jax.devices()[:devices])
-        monkeypatch.setattr(loop, "configured_mesh", lambda config: mesh)
+        monkeypatch.setattr(plan, "configured_mesh", lambda config: mesh)
 
         def send(report, metrics):
             step(report, metrics)

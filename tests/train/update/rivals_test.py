@@ -91,8 +91,7 @@ def test_a_rival_starts_from_the_backbone_of_a_file(tmp_path):
     config.model.pretrained = str(tmp_path / "resnet.safetensors")
     state = start_from(
         config,
-        lambda: TrainState(step=jnp.zeros(()), opt_state=(), **zeros),
-        make_mesh(jax.devices()[:1]),
+        lambda: jax.device_put(TrainState(jnp.zeros(()), opt_state=(), **zeros)),
     )
     for tree in jax.device_get((state.params, state.batch_stats)):
         assert all(np.all(leaf == 1) for leaf in jax.tree.leaves(tree["backbone"]))

@@ -1,0 +1,101 @@
+"""What a config makes of its data: all of a training but what its workdir holds."""
+
+from typing import NamedTuple
+
+import optax
+from ml_collections import ConfigDict
+
+from ema_jax import Segmenter
+from ema_jax.classes import Classes
+from train.configuration.limits import check_limits
+from train.devices.mesh import DeviceMesh
+from train.devices.partition import (
+    check_batch,
+    check_evaluation,
+    check_pooling,
+    configured_mesh,
+    crop_canvas,
+)
+from train.evaluation.choice import Merit, make_merit
+from train.evaluation.validation import Validation
+from train.model.build import build_model
+from train.training.data import Data, look_through, open_data
+from train.training.length import Length, training_length
+from train.update.class_weights import class_weights
+from train.update.optimizer import make_optimizer, make_schedule
+from train.update.state import TrainState, abstract_state
+from train.update.step import TrainStep, configured_step
+
+
+class Plan(NamedTuple):
+    """Of a training.
+
+    Attributes:
+        mesh: devices of all of it.
+        data: looked through.
+        content: changes with the images and masks that it trains on.
+        classes: of the data.
+        length: in updates.
+        canvas: height and width of the arrays that hold the crops.
+        model: the network.
+        optimizer: of its parameters.
+        schedule: learning rate of each update.
+        state: shapes, types and shardings.
+        step: one update.
+        validation: the split that is evaluated, under the network.
+        merit: by which states are compared.
+    """
+
+    mesh: DeviceMesh
+    data: Data
+    content: str
+    classes: Classes
+    length: Length
+    canvas: tuple[int, int]
+    model: Segmenter
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    state: TrainState
+    step: TrainStep
+    validation: Validation
+    merit: Merit
+
+
+def make_plan(config: ConfigDict) -> Plan:
+    """Open the data and look through them, once all else that can be wrong is not.
+
+    Raises:
+        UserError: a mistake in the config or in the data.
+    """
+    check_limits(config)
+    mesh = configured_mesh(config)
+    check_batch(config, mesh)
+    data = open_data(config)
+    classes = Classes(data.dataset.class_names, data.dataset.palette)
+    length = training_length(config, data.num_images[0])
+    model = build_model(config.model, len(classes), config.data.crop_size)
+    check_pooling(config, model)
+    check_evaluation(config.evaluation, model, mesh)
+    canvas = crop_canvas(config, model, mesh)
+    merit = make_merit(config.checkpoint.best, classes.names)
+    validation = Validation(data.val, model, mesh, config.evaluation, watch=True)
+    data, counted = look_through(data, config)
+    weights = class_weights(config.loss.class_weights, counted.pixels, counted.extent)
+    optimizer = make_optimizer(config.optimizer, length.num_steps, model)
+    sharded = config.mesh.shard_optimizer
+    state = abstract_state(model, optimizer, mesh, shard_optimizer=sharded)
+    return Plan(
+        mesh,
+        data,
+        counted.digest,
+        classes,
+        length,
+        canvas,
+        model,
+        optimizer,
+        make_schedule(config.optimizer, length.num_steps),
+        state,
+        configured_step(config, model, optimizer, mesh, state, weights),
+        validation,
+        merit,
+    )
