@@ -1,4 +1,6 @@
-"""What the compiler for TPUs is told."""
+"""What the compilers are told."""
+
+import os
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,9 @@ SPACE_TO_BATCH = (
     "xla_tpu_run_space_to_batch",
     "xla_tpu_run_space_to_batch_on_new_platforms",
 )
-"""What has it cut images into pieces that it takes as a larger batch."""
+"""What has that for TPUs cut images into pieces that it takes as a larger batch."""
+LEVEL = "xla_backend_optimization_level"
+"""How hard the compiler for CPUs tries, up to 3."""
 
 
 def compiler_options(
@@ -31,6 +35,17 @@ def compiler_options(
     here = [d for d in devices if d.process_index == jax.process_index()]
     device = (here or devices)[0]
     return {name: False for name in SPACE_TO_BATCH if _is_known(name, device)}
+
+
+def options_of_one_run(mesh: DeviceMesh) -> dict[str, int] | None:
+    """The same for a program that runs once; None but on CPUs.
+
+    Half of the time that compiling a fresh state takes is spared, where `XLA_FLAGS`
+    does not say how hard the compiler is to try.
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    given = LEVEL in os.environ.get("XLA_FLAGS", "")
+    return {LEVEL: 1} if on_cpu and not given else None
 
 
 def _is_known(name: str, device: jax.Device) -> bool:

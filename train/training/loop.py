@@ -23,7 +23,7 @@ from train.training.divergence import Divergence
 from train.training.evaluations import Evaluations
 from train.training.plan import make_plan
 from train.training.report import Report
-from train.update.state import TrainState, init_state
+from train.update.state import TrainState
 from train.update.step import StepMetrics
 from train.user.errors import Preempted
 from train.workdir.checkpoint import Checkpoints
@@ -71,7 +71,7 @@ class Training:
             self.checkpoints,
             config,
             plan.classes,
-            partial(init_state, plan.model, plan.optimizer, config.seed),
+            plan.init,
             plan.state,
             plan.content,
         )

@@ -1,5 +1,6 @@
 """What a config makes of its data: all of a training but what its workdir holds."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import optax
@@ -23,7 +24,7 @@ from train.training.data import Data, look_through, open_data
 from train.training.length import Length, training_length
 from train.update.class_weights import class_weights
 from train.update.optimizer import make_optimizer, make_schedule
-from train.update.state import TrainState, abstract_state
+from train.update.state import TrainState, abstract_state, fresh_state
 from train.update.step import TrainStep, configured_step
 
 
@@ -38,9 +39,9 @@ class Plan(NamedTuple):
         length: in updates.
         canvas: height and width of the arrays that hold the crops.
         model: the network.
-        optimizer: of its parameters.
         schedule: learning rate of each update.
         state: shapes, types and shardings.
+        init: makes a fresh state.
         step: one update.
         validation: the split that is evaluated, under the network.
         merit: by which states are compared.
@@ -53,9 +54,9 @@ class Plan(NamedTuple):
     length: Length
     canvas: tuple[int, int]
     model: Segmenter
-    optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     state: TrainState
+    init: Callable[[], TrainState]
     step: TrainStep
     validation: Validation
     merit: Merit
@@ -92,9 +93,9 @@ def make_plan(config: ConfigDict) -> Plan:
         length,
         canvas,
         model,
-        optimizer,
         make_schedule(config.optimizer, length.num_steps),
         state,
+        fresh_state(model, optimizer, config.seed, state, mesh),
         configured_step(config, model, optimizer, mesh, state, weights),
         validation,
         merit,

@@ -1,5 +1,6 @@
 """What a training step reads and returns."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ema_jax.segmenter import init_variables
+from train.devices.compiler import options_of_one_run
 from train.devices.mesh import DeviceMesh
 
 
@@ -91,6 +93,21 @@ def init_state(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
+    )
+
+
+def fresh_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    like: TrainState,
+    mesh: DeviceMesh,
+) -> Callable[[], TrainState]:
+    """`init_state` as one program, placed as `like`: op by op takes far longer."""
+    return jax.jit(
+        partial(init_state, model, optimizer, seed),
+        out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
+        compiler_options=options_of_one_run(mesh),
     )
 
 

@@ -39,7 +39,7 @@ def init_or_restore(
     Args:
         checkpoints, config: of the training.
         classes: of its data.
-        init: makes a fresh state.
+        init: makes a fresh state, once it is called.
         like: shapes, types and shardings of the state.
         content: changes with the images and masks that it trains on; None: unknown.
 
@@ -49,9 +49,7 @@ def init_or_restore(
     """
     steps = checkpoints.steps()
     if not steps:
-        # One program of its own: initialising op by op takes far longer.
-        placed = jax.tree.map(lambda leaf: leaf.sharding, like)
-        return start_from(config, jax.jit(init, out_shardings=placed)), 0
+        return start_from(config, init), 0
     damaged: list[DamagedCheckpointError] = []
     for step in reversed(steps):
         try:

@@ -3,11 +3,17 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from train.devices import compiler
-from train.devices.compiler import SPACE_TO_BATCH, compiler_options
+from train.devices.compiler import (
+    LEVEL,
+    SPACE_TO_BATCH,
+    compiler_options,
+    options_of_one_run,
+)
 from train.devices.mesh import make_mesh
 
 TPUS = SimpleNamespace(
@@ -35,6 +41,16 @@ def test_nothing_is_told_where_it_is_wanted(known):
 def test_what_a_compiler_does_not_know_is_not_told(known):
     known.remove(SPACE_TO_BATCH[1])
     assert compiler_options(TPUS, space_to_batch=False) == {SPACE_TO_BATCH[0]: False}
+
+
+def test_what_runs_once_is_compiled_in_less_time_on_cpus(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")
+    assert options_of_one_run(TPUS) is None
+    told = options_of_one_run(make_mesh())
+    assert told == {LEVEL: 1}
+    assert jax.jit(lambda: jnp.ones(3).sum(), compiler_options=told)() == 3
+    monkeypatch.setenv("XLA_FLAGS", f"--{LEVEL}=0")
+    assert options_of_one_run(make_mesh()) is None
 
 
 def test_a_compiler_is_asked():
