@@ -6,14 +6,12 @@ Its folder holds `run.json`, which says what to train, and in the end `result.js
 import contextlib
 import math
 import statistics
-import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import jax
-from tensorboardX.proto.event_pb2 import Event
 
 from ema_jax import Segmenter
 from train.ablation.folder import FINISHED, RESULT, fail, read_specification, write_json
@@ -22,12 +20,13 @@ from train.ablation.sweep import IterationSweep
 from train.evaluation.metrics import Scores
 from train.evaluation.validation import Validation
 from train.model.build import build_model
+from train.report.history import STARTED, Row
 from train.training.loop import Training
 from train.update.state import TrainState
 from train.user.console import log_to_stderr
 from train.user.errors import Preempted, UserError
 
-TAG = "train/images_per_second"
+SPEED = "train/images_per_second"
 """Name of the speed in the training's own report."""
 
 
@@ -73,7 +72,7 @@ def run(folder: Path, jobs: int = 1) -> dict[str, Any]:
         "error": "",
         "steps": int(state.step),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        "images_per_second": images_per_second(folder),
+        "images_per_second": images_per_second(training.report.rows()),
         "machine": machine(jobs),
         "scores": table,
     }
@@ -118,31 +117,21 @@ def as_json(scores: Scores, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def images_per_second(folder: Path) -> float | None:
+def images_per_second(rows: Iterable[Row]) -> float | None:
     """Median over the intervals of a training, None if it reported none.
 
     The first interval after each start holds the compiling, and is left out where
     there are others.
     """
-    files = sorted((folder / "tensorboard").glob("*tfevents*"))
-    starts = [[*_speeds(file.read_bytes())] for file in files]
+    starts: list[list[float]] = [[]]
+    for row in rows:
+        if STARTED in row:
+            starts.append([])
+        elif row.get(SPEED) is not None:
+            starts[-1].append(row[SPEED])
     later = [value for values in starts for value in values[1:]]
     found = later or [value for values in starts for value in values]
     return statistics.median(found) if found else None
-
-
-def _speeds(data: bytes) -> Iterator[float]:
-    """The points of `TAG` in a TensorBoard file, up to where it was cut off."""
-    start = 0
-    while start + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, start)
-        record = data[start + 12 : start + 12 + length]
-        if len(record) < length:
-            return
-        for value in Event.FromString(record).summary.value:
-            if value.tag == TAG:
-                yield value.simple_value
-        start += 12 + length + 4  # length and its checksum, record, checksum
 
 
 def machine(jobs: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from train.evaluation.metrics import scores
 from train.report import page
 from train.report.events import Events
-from train.report.history import History, in_workdir
+from train.report.history import History, Row, in_workdir
 from train.update.step import StepMetrics
 from train.user.files import write_whole
 
@@ -118,6 +118,10 @@ class Report:
         except OSError as error:
             reason = error.strerror or error
             self.line(f"note: {path} cannot be written ({reason}); make room for it")
+
+    def rows(self) -> Sequence[Row]:
+        """What `metrics.jsonl` holds; nothing on other processes than the first."""
+        return [] if self._history is None else self._history.rows
 
     def line(self, text: str) -> None:
         """A line of the log, that leaves the bar whole."""
