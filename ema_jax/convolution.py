@@ -17,7 +17,7 @@ from jax import Array, lax
 from ema_jax.kernel_gradient import kernel_gradient
 from ema_jax.options import check_option
 from ema_jax.prepare import on_explicit_axes, varying
-from ema_jax.shifts import Window, frame, shifts
+from ema_jax.shifts import Window, frame, reaches, share, shifts
 from ema_jax.winograd import fits, pays, winograd, winograd_kernel_gradient
 
 Implementation = Literal["xla", "shifted", "winograd"]
@@ -26,6 +26,9 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 TRANSPOSED = ("NHWC", "HWOI", "NHWC")
 MUCH = 2**28
 """Multiply-adds from which on it is worth the time to compile many small products."""
+
+ADDED = 32
+"""Multiply-adds in the time that it takes to add a product to the others."""
 
 PLAIN = Window()
 
@@ -39,6 +42,7 @@ class Choice(NamedTuple):
 
 
 XLA = Choice("xla", "xla", "xla")
+SHIFTED = Choice("shifted", "shifted", "shifted")
 
 
 def convolve(
@@ -99,10 +103,12 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
 
     Shifts for all that is depthwise, and for 1×1 kernels, which are products of pixels.
     Where there is much to do, Winograd's products if they are less work; or shifts
-    where the kernel is larger than the images, as XLA turns it around in memory.
+    where that leaves out enough products with the padding, which a large dilation makes
+    many, or where the kernel is larger than the images, as XLA turns it around in
+    memory.
     """
     if window.groups > 1 or kernel.shape[0] == 1:
-        return Choice("shifted", "shifted", "shifted")
+        return SHIFTED
     batch, height, width, channels = x.shape
     if not isinstance(batch, int):  # exported for any, one at the least
         batch = 1
@@ -112,6 +118,9 @@ def choose(x: Array, kernel: Array, window: Window) -> Choice:
         return XLA
     if fits(kernel.shape, window) and pays(images, kernel.shape, window.dilation):
         return Choice("winograd", "winograd", "winograd")
+    factors = min(kernel.shape[2:])
+    if share((height, width), kernel.shape[0], window) * (factors + ADDED) < factors:
+        return SHIFTED
     if kernel.size > pixels * channels:
         return Choice("shifted", "shifted", "xla")
     return XLA
@@ -201,20 +210,29 @@ def shifted(
     x: Array, kernel: Array, window: Window, *, transposed: bool = False
 ) -> Array:
     """By products of shifted images with the taps of the kernel, likewise."""
+    if window.groups > 1:
+        return _depthwise(x, kernel, window)
     wide, axis = jnp.promote_types(x.dtype, jnp.float32), 1 if transposed else 0
     if transposed and x.dtype != wide:  # which XLA of jax 0.7 cannot do on CPUs
         kernel, axis = kernel.swapaxes(2, 3), 0
     axes = (((3,), (axis,)), ((), ()))
-    height, width = (-(-side // window.stride) for side in x.shape[1:3])
     total = jnp.zeros((), wide)
-    size = kernel.shape[0]
+    for reach in reaches(x.shape[1:3], kernel.shape[0], window):
+        tap = kernel[reach.rows.tap, reach.columns.tap]
+        product = lax.dot_general(reach.read(x), tap, axes, window.precision, wide)
+        total += reach.spread(product)
+    return total.astype(x.dtype)
+
+
+def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
+    """All taps in one loop over images in a frame of zeros."""
+    wide, size = jnp.promote_types(x.dtype, jnp.float32), kernel.shape[0]
+    height, width = (-(-side // window.stride) for side in x.shape[1:3])
     views = shifts(frame(x, size, window), (height, width), size, window)
-    taps = kernel.reshape(-1, *kernel.shape[2:])
+    taps = kernel.reshape(-1, kernel.shape[-1])
+    total = jnp.zeros((), wide)
     for view, tap in zip(views, taps, strict=True):
-        if window.groups > 1:
-            total += view.astype(wide) * tap[0].astype(wide)
-        else:
-            total += lax.dot_general(view, tap, axes, window.precision, wide)
+        total += view.astype(wide) * tap.astype(wide)
     return total.astype(x.dtype)
 
 

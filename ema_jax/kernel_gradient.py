@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ema_jax.shifts import Window, frame, shifts
+from ema_jax.shifts import Window, frame, reaches, shifts
 
 ROWS = range(4, 14)
 """Of a band; fewer make more rounds, more a program that takes longer to compile."""
@@ -84,13 +84,19 @@ def _depthwise(x: Array, gradient: Array, size: int, window: Window) -> Array:
 
 
 def _dense(x: Array, gradient: Array, size: int, window: Window) -> Array:
-    """A product of matrices for each tap, of all pixels."""
+    """A product of matrices for each tap, of the pixels that are under it."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    outputs = gradient.reshape(-1, gradient.shape[-1])
-    views = shifts(frame(x, size, window), gradient.shape[1:3], size, window)
-    inputs = (view.reshape(len(outputs), -1) for view in views)
-    taps = [inner_product(rows, outputs, window.precision, wide) for rows in inputs]
-    return jnp.stack(taps).reshape(size, size, *taps[0].shape)
+    shape = (x.shape[-1], gradient.shape[-1])
+    taps = [[jnp.zeros(shape, wide)] * size for _ in range(size)]
+    for reach in reaches(x.shape[1:3], size, window):
+        pixels, outputs = (
+            array.reshape(-1, array.shape[-1])
+            for array in (reach.read(x), reach.cut(gradient))
+        )
+        taps[reach.rows.tap][reach.columns.tap] = inner_product(
+            pixels, outputs, window.precision, wide
+        )
+    return jnp.stack([jnp.stack(row) for row in taps])
 
 
 def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array:

@@ -18,7 +18,9 @@ WINDOWS = [
     (3, Window(), 5),
     (3, Window(dilation=2), 5),
     (3, Window(stride=2), 5),
+    (3, Window(dilation=11), 5),
     (5, Window(), 3),
+    (5, Window(stride=2, dilation=3), 3),
     (7, Window(stride=2), 3),
     (1, Window(), 5),
     (1, Window(stride=2), 6),
@@ -58,6 +60,7 @@ def both(implementation, window):
 def much(monkeypatch):
     """So that nothing is too small for what CPUs do."""
     monkeypatch.setattr(convolution, "MUCH", 0)
+    monkeypatch.setattr(convolution, "ADDED", 0)
     monkeypatch.setattr(winograd, "MOVED", 0)
 
 
@@ -179,6 +182,35 @@ def test_tiles_pay_where_images_fill_them():
     assert winograd.pays((1, 65, 65, 512), kernel, dilation=2)
     assert not winograd.pays((1, 17, 17, 512), kernel, dilation=8)
     assert not winograd.pays((1, 5, 5, 512), kernel, dilation=1)
+
+
+@pytest.mark.parametrize(("dilation", "products"), [(9, 9), (10, 3), (13, 1)])
+def test_no_product_with_the_padding_alone(dilation, products):
+    """On images of 13 rows and 10 columns, whose outer taps lie beside them."""
+    window = Window(dilation=dilation)
+    program = jax.jit(both("shifted", window)).lower(*operands(3, window, 5))
+    assert program.as_text().count("stablehlo.dot_general") == 3 * products
+
+
+@pytest.mark.parametrize(
+    ("images", "features", "dilation", "wanted"),
+    [
+        ((2, 17, 17, 512), 512, 8, "shifted"),
+        ((1, 65, 65, 512), 512, 16, "shifted"),
+        ((1, 65, 65, 2048), 256, 24, "shifted"),
+        ((1, 65, 65, 512), 512, 8, "winograd"),
+        ((16, 13, 13, 128), 128, 4, "shifted"),
+        ((16, 13, 13, 128), 128, 2, "xla"),
+    ],
+)
+def test_where_products_with_the_padding_are_worth_leaving_out(
+    images, features, dilation, wanted
+):
+    """As `benchmarks/convolution.py` has it on two cores."""
+    shapes = images, (3, 3, images[-1], features)
+    x, kernel = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    found = convolution.choose(x, kernel, Window(dilation=dilation))
+    assert found == convolution.Choice(wanted, wanted, wanted)
 
 
 @pytest.mark.parametrize("window", [Window(), Window(groups=4)])
