@@ -2,8 +2,9 @@
 
 On TPUs and GPUs that is XLA's. On CPUs XLA takes up to thirty times for a depthwise
 convolution, and up to twelve for gradients of a 1×1 one, what the same sums take as
-products of shifted images; and up to twice for a wide 3×3 one what Winograd's products
-take: `benchmarks/convolution.py` measures them.
+products of shifted images; seven where a dilation as large as the images makes most of
+them products with the padding; and up to twice for a wide 3×3 one what Winograd's
+products take: `benchmarks/convolution.py` measures them.
 """
 
 from collections.abc import Callable

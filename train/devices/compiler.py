@@ -11,7 +11,7 @@ SPACE_TO_BATCH = (
     "xla_tpu_run_space_to_batch",
     "xla_tpu_run_space_to_batch_on_new_platforms",
 )
-"""What has that for TPUs cut images into pieces that it takes as a larger batch."""
+"""What has the one for TPUs cut images into pieces, as a larger batch."""
 LEVEL = "xla_backend_optimization_level"
 """How hard the compiler for CPUs tries, up to 3."""
 
@@ -38,10 +38,10 @@ def compiler_options(
 
 
 def options_of_one_run(mesh: DeviceMesh) -> dict[str, int] | None:
-    """The same for a program that runs once; None but on CPUs.
+    """Options for a program that runs once, to compile it sooner; None but on CPUs.
 
-    Half of the time that compiling a fresh state takes is spared, where `XLA_FLAGS`
-    does not say how hard the compiler is to try.
+    A fresh state takes half the time, and is the same to the last bit. What `XLA_FLAGS`
+    says of the level counts.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     given = LEVEL in os.environ.get("XLA_FLAGS", "")
