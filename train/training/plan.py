@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
@@ -39,7 +40,7 @@ class Plan(NamedTuple):
         length: in updates.
         canvas: height and width of the arrays that hold the crops.
         model: the network.
-        schedule: learning rate of each update.
+        schedule: learning rate of each update, one program.
         state: shapes, types and shardings.
         init: makes a fresh state.
         step: one update.
@@ -93,7 +94,7 @@ def make_plan(config: ConfigDict) -> Plan:
         length,
         canvas,
         model,
-        make_schedule(config.optimizer, length.num_steps),
+        jax.jit(make_schedule(config.optimizer, length.num_steps)),
         state,
         fresh_state(model, optimizer, config.seed, state, mesh),
         configured_step(config, model, optimizer, mesh, state, weights),
