@@ -1,11 +1,13 @@
 """Evaluation of whole images: predictions, and their scores over a set."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from ema_jax import Preprocessing, Segmenter
@@ -130,12 +132,8 @@ def evaluate(
     Every image counts once, at its own size, whatever the number of processes. For the
     other arguments see `placed_batches`.
     """
-
-    def count(truth: Array, found: Array) -> Array:
-        return jax.vmap(confusion_matrix, (0, 0, None))(truth, found, num_classes)
-
-    counted = jax.jit(count, out_shardings=mesh.everywhere)
-    gather = jax.jit(lambda sums: sums, out_shardings=mesh.everywhere)
+    counted = _counting(num_classes, mesh.everywhere)
+    gather = _gathering(mesh.everywhere)
     batches = placed_batches(inference, source, sizes, mesh, **batching)
     for batch, rows, inputs in batches:
         truth = to_devices({"label": rows["label"]}, mesh.images)["label"]
@@ -163,7 +161,7 @@ def predict_images(
     Each process yields the images whose rows it fed, or all with `everywhere`. For the
     other arguments see `placed_batches`.
     """
-    gather = jax.jit(lambda labels: labels, out_shardings=mesh.everywhere)
+    gather = _gathering(mesh.everywhere)
     everywhere = everywhere and jax.process_count() > 1
     batches = placed_batches(inference, source, sizes, mesh, **batching)
     for batch, rows, inputs in batches:
@@ -176,6 +174,19 @@ def predict_images(
             if index >= 0:
                 height, width = sizes[index]
                 yield index, found[row, :height, :width]
+
+
+@cache  # as each evaluation asks for the same programs
+def _counting(num_classes: int, sharding: NamedSharding) -> Callable[..., Array]:
+    """The confusion matrix of each image, from truth and prediction."""
+    count = partial(confusion_matrix, num_classes=num_classes)
+    return jax.jit(jax.vmap(count), out_shardings=sharding)
+
+
+@cache
+def _gathering(sharding: NamedSharding) -> Callable[[Array], Array]:
+    """An array as it is, placed otherwise."""
+    return jax.jit(lambda array: array, out_shardings=sharding)
 
 
 def _local_rows(array: Array) -> np.ndarray:

@@ -114,13 +114,17 @@ def test_batched_equals_alone(network, examples, alone, num_devices):
         np.testing.assert_array_equal(prediction, alone[index].argmax(-1))
 
 
-def test_what_em_did_is_seen(network, examples):
-    """Of two images on a canvas, against the responsibilities of each alone."""
+def test_what_em_did_is_seen(network, examples, compilations):
+    """Of two images on a canvas, against the responsibilities of each alone.
+
+    Another evaluation finds all programs.
+    """
     model, weights = network
     chosen = [SIZES.index((57, 17)), SIZES.index((57, 25))]
     mesh = make_mesh(jax.devices()[:1])
     inference = Inference(model, sharding=mesh.batch, watch=True)
-    [counts] = evaluate(
+    evaluation = partial(
+        evaluate,
         inference,
         weights,
         [examples[index] for index in chosen],
@@ -130,6 +134,10 @@ def test_what_em_did_is_seen(network, examples):
         batch_size=4,
         canvas_multiple=MULTIPLE,
     )
+    [counts] = evaluation()
+    compilations()
+    assert len(list(evaluation())) == 1
+    assert compilations() == 0
     assert counts.indices == (0, 1, -1, -1)
     for row, index in enumerate(chosen):
         pixels = ((examples[index]["image"] / 255 - MEAN) / STD)[None]
