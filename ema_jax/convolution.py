@@ -228,8 +228,8 @@ def shifted(
 def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
     """All taps in one loop over images in a frame of zeros."""
     wide, size = jnp.promote_types(x.dtype, jnp.float32), kernel.shape[0]
-    height, width = (-(-side // window.stride) for side in x.shape[1:3])
-    views = shifts(frame(x, size, window), (height, width), size, window)
+    sides = tuple(map(window.outputs, x.shape[1:3]))
+    views = shifts(frame(x, size, window), sides, size, window)
     taps = kernel.reshape(-1, kernel.shape[-1])
     total = jnp.zeros((), wide)
     for view, tap in zip(views, taps, strict=True):

@@ -48,8 +48,8 @@ def _windows(x: Array) -> Iterator[Array]:
     """What lies under each of the nine places of all windows, (B, h, w, C), by rows."""
     margin = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = jnp.pad(x, margin, constant_values=-jnp.inf)
-    sides = tuple(-(-side // 2) for side in x.shape[1:3])
-    return shifts(padded, sides, 3, Window(stride=2))
+    window = Window(stride=2)
+    return shifts(padded, tuple(map(window.outputs, x.shape[1:3])), 3, window)
 
 
 def _forward(x: Array) -> tuple[Array, tuple[Array, Array]]:

@@ -21,6 +21,10 @@ class Window(NamedTuple):
     groups: int = 1
     precision: Any = None
 
+    def outputs(self, side: int) -> int:
+        """How many there are along a side of the images: ⌈side / stride⌉."""
+        return -(-side // self.stride)
+
 
 def frame(x: Array, size: int, window: Window, below: int = 0) -> Array:
     """Images in a frame as wide as the kernel reaches, and more rows below."""
@@ -104,7 +108,7 @@ def reaches(sides: Sequence[int], size: int, window: Window) -> list[Reach]:
         [(0, 1), (1, 1), (2, 1)]
     """
     rows, columns = (_spans(side, size, window) for side in sides)
-    height, width = (-(-side // window.stride) for side in sides)
+    height, width = map(window.outputs, sides)
     return [
         Reach(row, column, (height, width), window.stride)
         for row in rows
@@ -123,7 +127,7 @@ def share(sides: Sequence[int], size: int, window: Window) -> float:
     for side in sides:
         spans = _spans(side, size, window)
         found *= sum(span.end - span.first for span in spans)
-        found /= size * -(-side // window.stride)
+        found /= size * window.outputs(side)
     return found
 
 
@@ -133,7 +137,7 @@ def _spans(side: int, size: int, window: Window) -> list[Span]:
     for tap in range(size):
         offset = (tap - size // 2) * window.dilation
         first = max(0, -(offset // stride))
-        end = min(-(-side // stride), (side - 1 - offset) // stride + 1)
+        end = min(window.outputs(side), (side - 1 - offset) // stride + 1)
         if first < end:
             found.append(Span(tap, first * stride + offset, first, end))
     return found

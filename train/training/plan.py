@@ -64,7 +64,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(config: ConfigDict) -> Plan:
-    """Open the data and look through them, once all else that can be wrong is not.
+    """Open the data, and look through them once the rest is known to do.
 
     Raises:
         UserError: a mistake in the config or in the data.
