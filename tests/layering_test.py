@@ -14,7 +14,7 @@ APPLICATION = sorted((ROOT / "train").rglob("*.py"))
 LIBRARY_ALLOWS = {"ema_jax", "flax", "jax", "numpy"}  # numpy comes with jax
 ROOMS = (
     *("user", "configuration", "devices", "data", "model", "evaluation"),
-    *("inspection", "update", "workdir", "report", "training"),
+    *("inspection", "report", "update", "workdir", "training"),
     *("profile", "aot", "ablation", "export", "demo", "commands"),
 )
 """Of `train`; each imports only from those before it, or from its own files."""

@@ -19,7 +19,6 @@ from train.ablation.jobs import available_cores, end_with_parent
 from train.ablation.sweep import IterationSweep
 from train.evaluation.metrics import Scores
 from train.evaluation.validation import Validation
-from train.model.build import build_model
 from train.report.history import STARTED, Row
 from train.training.loop import Training
 from train.update.state import TrainState
@@ -92,9 +91,9 @@ def evaluations(
     if not eval_iters:
         scores = scores or plan.validation.scores(state.variables)
         return [as_json(scores, names)]
-    config, split = training.config, plan.validation.split
-    sweep = IterationSweep(build_model(config.model, split.dataset.num_classes))
-    validation = Validation(split, cast(Segmenter, sweep), plan.mesh, config.evaluation)
+    split, evaluation = plan.validation.split, training.config.evaluation
+    sweep = IterationSweep(plan.model)
+    validation = Validation(split, cast(Segmenter, sweep), plan.mesh, evaluation)
     return [
         {
             "eval_iters": iters,

@@ -24,9 +24,9 @@ from train.devices.partition import (
     crop_canvas,
 )
 from train.model.build import build_model
-from train.update.optimizer import make_optimizer
-from train.update.state import TrainState, abstract_state
-from train.update.step import TrainStep, configured_step
+from train.update.configured import configured_updates
+from train.update.state import TrainState
+from train.update.step import TrainStep
 from train.user.errors import UserError
 
 EXAMPLES = "v4:2x2x1, v5e:4x4, v5e:16x16, v5p:2x2x2, v6e:4x4"
@@ -98,14 +98,11 @@ def trace_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Traced
     """
     check_batch(config, mesh)
     model = build_model(config.model, num_classes, config.data.crop_size)
-    optimizer = make_optimizer(config.optimizer, config.num_steps, model)
     check_pooling(config, model)
-    state = abstract_state(
-        model, optimizer, mesh, shard_optimizer=config.mesh.shard_optimizer
-    )
     canvas = crop_canvas(config, model, mesh)
     batch = abstract_batch(config.batch_size, canvas, in_channels(model))
-    return Traced(configured_step(config, model, optimizer, mesh, state), state, batch)
+    updates = configured_updates(config, model, mesh, config.num_steps)
+    return Traced(updates.step, updates.state, batch)
 
 
 def compile_step(config: ConfigDict, num_classes: int, mesh: DeviceMesh) -> Compiled:

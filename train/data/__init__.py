@@ -1,4 +1,4 @@
-"""From the name of a data set to its decoded examples.
+"""From the name of a data set to its decoded examples, and to what they hold.
 
 >>> from train.data import open_dataset
 >>> dataset = open_dataset("shapes", root=None, data_dir=None)  # doctest: +SKIP

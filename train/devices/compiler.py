@@ -37,13 +37,13 @@ def compiler_options(
     return {name: False for name in SPACE_TO_BATCH if _is_known(name, device)}
 
 
-def options_of_one_run(mesh: DeviceMesh) -> dict[str, int] | None:
-    """Options for a program that runs once, to compile it sooner; None but on CPUs.
+def options_of_one_run() -> dict[str, int] | None:
+    """Options for what runs here once, to compile it sooner; None but on CPUs.
 
     A fresh state takes half the time, and is the same to the last bit. What `XLA_FLAGS`
     says of the level counts.
     """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    on_cpu = jax.default_backend() == "cpu"
     given = LEVEL in os.environ.get("XLA_FLAGS", "")
     return {LEVEL: 1} if on_cpu and not given else None
 

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ema_jax import Segmenter
-from ema_jax.networks import find_em_unit
+from ema_jax import EMAU
 
 
-def initial_bases(model: Segmenter, variables: Mapping[str, Any]) -> np.ndarray | None:
+def initial_bases(unit: EMAU | None, variables: Mapping[str, Any]) -> np.ndarray | None:
     """A copy of μ⁰ (K, C), or None of a network without EM attention."""
-    unit = find_em_unit(model)
     if unit is None:
         return None
     kind = "params" if unit.bases_update == "gradient" else "batch_stats"
@@ -20,7 +18,7 @@ def initial_bases(model: Segmenter, variables: Mapping[str, Any]) -> np.ndarray 
 
 
 def health(
-    model: Segmenter,
+    unit: EMAU | None,
     seen: Mapping[str, float],
     before: np.ndarray | None,
     after: np.ndarray | None,
@@ -28,7 +26,7 @@ def health(
     """Figures of the bases, as far as there is something to say.
 
     Args:
-        model: the network.
+        unit: EM attention of the network, if it has any.
         seen: means over images of the `entropy` of the responsibilities, in nats, and
             the number of `dead_bases`, if they were watched.
         before, after: μ⁰ around an update.
@@ -39,7 +37,6 @@ def health(
         that are the most responsible one of no pixel; `drift`, by which share of its
         length a basis of μ⁰ moved in the update, the mean over the bases.
     """
-    unit = find_em_unit(model)
     if unit is None:
         return {}
     found = {}

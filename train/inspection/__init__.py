@@ -1,1 +1,1 @@
-"""From the records of a data set to what they hold, and what in them is suspicious."""
+"""From what the records of a data set hold to a look at it: what is suspicious."""

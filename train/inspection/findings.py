@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.inspection.statistics import DAMAGED, TURNED, Statistics
+from train.data.statistics import DAMAGED, TURNED, Statistics
 
 FEW = 5
 """Validation images whose scores say little."""

@@ -6,11 +6,11 @@ from pathlib import Path
 import jax
 
 from train.data.dataset import Dataset
+from train.data.statistics import Statistics, read_statistics
 from train.evaluation.pictures import write_picture
 from train.inspection.findings import Finding, Split, find
 from train.inspection.report import in_full, in_short, marked
 from train.inspection.sheet import sheet
-from train.inspection.statistics import Statistics, read_statistics
 from train.user.errors import UserError
 from train.user.folders import writable_folder
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from train.data.statistics import Statistics
 from train.inspection.findings import Finding, Split
-from train.inspection.statistics import Statistics
 
 
 def in_short(split: Split) -> str:

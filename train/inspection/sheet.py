@@ -4,9 +4,9 @@ import numpy as np
 
 from train.data.dataset import Dataset
 from train.data.images import shrink
+from train.data.statistics import Statistics
 from train.evaluation.pictures import colorize, overlay, panel
 from train.inspection.findings import Split
-from train.inspection.statistics import Statistics
 
 ROWS = 12
 SIDE = 240

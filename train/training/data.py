@@ -10,10 +10,10 @@ from train.data.corrupt import Split, evaluated_split, tolerant
 from train.data.dataset import Dataset
 from train.data.jitter import check_jitter
 from train.data.repeat import repeat_rare
+from train.data.statistics import Statistics
 from train.data.users import Augment, load_augment
 from train.devices.distributed import meet
 from train.inspection.look import check
-from train.inspection.statistics import Statistics
 
 
 class Data(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ema_jax import Segmenter
+from ema_jax import EMAU
 from train.evaluation.health import health, initial_bases
 from train.evaluation.metrics import Scores
 from train.evaluation.pictures import panel
@@ -27,21 +27,21 @@ class Evaluations:
 
     Args:
         validation: a split under the network.
-        model: the network.
+        unit: EM attention of that, if it has any.
         report: of the training.
         about: what the page says of it.
     """
 
     def __init__(
-        self, validation: Validation, model: Segmenter, report: Report, about: About
+        self, validation: Validation, unit: EMAU | None, report: Report, about: About
     ):
         self.validation = validation
-        self._model, self._report, self._about = model, report, about
+        self._unit, self._report, self._about = unit, report, about
         self._last: Evaluated | None = None
 
     def initial_bases(self, variables: Variables) -> np.ndarray | None:
         """A copy of μ⁰, if there are bases."""
-        return initial_bases(self._model, variables)
+        return initial_bases(self._unit, variables)
 
     def evaluate(
         self,
@@ -67,7 +67,7 @@ class Evaluations:
             {name: getattr(found.scores, name) for name in FIGURES},
             self._panel(seen),
             val_iou=dict(zip(names, found.scores.iou.tolist(), strict=True)),
-            bases=health(self._model, found.seen, before, after),
+            bases=health(self._unit, found.seen, before, after),
         )
         self.show()
         self._report.pause(time.monotonic() - start)

@@ -16,18 +16,18 @@ from train.devices.mesh import to_devices
 from train.devices.preemption import Preemption
 from train.evaluation.choice import FRESH
 from train.evaluation.metrics import Scores, table
-from train.report.facts import describe
 from train.report.page import NAME
 from train.training.batches import load_batches
 from train.training.divergence import Divergence
 from train.training.evaluations import Evaluations
+from train.training.facts import describe
 from train.training.plan import make_plan
 from train.training.report import Report
 from train.update.state import TrainState
 from train.update.step import StepMetrics
 from train.user.errors import Preempted
 from train.workdir.checkpoint import Checkpoints
-from train.workdir.resume import init_or_restore
+from train.workdir.resume import start_or_restore
 
 log = logging.getLogger("ema_jax")
 
@@ -67,12 +67,12 @@ class Training:
             keep_best=config.checkpoint.keep_best,
         )
         stack.callback(self.checkpoints.close)
-        self.state, first_batch = init_or_restore(
+        self.state, first_batch = start_or_restore(
             self.checkpoints,
             config,
             plan.classes,
-            plan.init,
-            plan.state,
+            plan.updates.start,
+            plan.updates.state,
             plan.content,
         )
         self.first_step, self.patience = int(self.state.step), FRESH
@@ -87,7 +87,7 @@ class Training:
         )
         self.report = Report(workdir, self.first_step, num_steps, config.batch_size)
         stack.callback(self.report.close)
-        self.evaluations = Evaluations(plan.validation, plan.model, self.report, about)
+        self.evaluations = Evaluations(plan.validation, plan.unit, self.report, about)
         self.preemption = Preemption()
         self.divergence = Divergence(
             skips=config.non_finite == "skip",
@@ -104,7 +104,7 @@ class Training:
         num_steps, evaluate_every = plan.length
         if self.first_step:
             self.report.line(f"resuming {self.workdir} from step {self.first_step}")
-        batches, train_step = self.batches(), plan.step
+        batches, train_step = self.batches(), plan.updates.step
         previous: StepMetrics | None = None
         result: Scores | None = None
         for step in range(self.first_step + 1, num_steps + 1):
@@ -128,7 +128,7 @@ class Training:
             if saves or step % config.log_every == 0:
                 self.divergence.check(step, metrics)
                 previous = None
-                self.report.interval(step, float(plan.schedule(step - 1)))
+                self.report.interval(step, float(plan.updates.schedule(step - 1)))
             if saves:
                 result = self.evaluate(step, state, before) if evaluates else None
                 self.keep(state, result)
@@ -138,7 +138,7 @@ class Training:
     def compile(self, state: TrainState, batch: dict[str, jax.Array]) -> Compiled:
         """The program of the training step, known to fit the devices."""
         return compile_to_fit(
-            partial(compile_together, self.plan.step),
+            partial(compile_together, self.plan.updates.step),
             state,
             batch,
             devices=jax.local_devices(),

@@ -1,14 +1,12 @@
 """What a config makes of its data: all of a training but what its workdir holds."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import optax
 from ml_collections import ConfigDict
 
-from ema_jax import Segmenter
+from ema_jax import EMAU, Segmenter
 from ema_jax.classes import Classes
+from ema_jax.networks import find_em_unit
 from train.configuration.limits import check_limits
 from train.devices.mesh import DeviceMesh
 from train.devices.partition import (
@@ -24,9 +22,7 @@ from train.model.build import build_model
 from train.training.data import Data, look_through, open_data
 from train.training.length import Length, training_length
 from train.update.class_weights import class_weights
-from train.update.optimizer import make_optimizer, make_schedule
-from train.update.state import TrainState, abstract_state, fresh_state
-from train.update.step import TrainStep, configured_step
+from train.update.configured import Updates, configured_updates
 
 
 class Plan(NamedTuple):
@@ -40,10 +36,8 @@ class Plan(NamedTuple):
         length: in updates.
         canvas: height and width of the arrays that hold the crops.
         model: the network.
-        schedule: learning rate of each update, one program.
-        state: shapes, types and shardings.
-        init: makes a fresh state.
-        step: one update.
+        unit: its EM attention, if it has any.
+        updates: of its state.
         validation: the split that is evaluated, under the network.
         merit: by which states are compared.
     """
@@ -55,10 +49,8 @@ class Plan(NamedTuple):
     length: Length
     canvas: tuple[int, int]
     model: Segmenter
-    schedule: optax.Schedule
-    state: TrainState
-    init: Callable[[], TrainState]
-    step: TrainStep
+    unit: EMAU | None
+    updates: Updates
     validation: Validation
     merit: Merit
 
@@ -74,18 +66,16 @@ def make_plan(config: ConfigDict) -> Plan:
     check_batch(config, mesh)
     data = open_data(config)
     classes = Classes(data.dataset.class_names, data.dataset.palette)
-    length = training_length(config, data.num_images[0])
     model = build_model(config.model, len(classes), config.data.crop_size)
+    unit = find_em_unit(model)
     check_pooling(config, model)
     check_evaluation(config.evaluation, model, mesh)
     canvas = crop_canvas(config, model, mesh)
     merit = make_merit(config.checkpoint.best, classes.names)
     validation = Validation(data.val, model, mesh, config.evaluation, watch=True)
+    length = training_length(config, data.num_images[0])
     data, counted = look_through(data, config)
     weights = class_weights(config.loss.class_weights, counted.pixels, counted.extent)
-    optimizer = make_optimizer(config.optimizer, length.num_steps, model)
-    sharded = config.mesh.shard_optimizer
-    state = abstract_state(model, optimizer, mesh, shard_optimizer=sharded)
     return Plan(
         mesh,
         data,
@@ -94,10 +84,8 @@ def make_plan(config: ConfigDict) -> Plan:
         length,
         canvas,
         model,
-        jax.jit(make_schedule(config.optimizer, length.num_steps)),
-        state,
-        fresh_state(model, optimizer, config.seed, state, mesh),
-        configured_step(config, model, optimizer, mesh, state, weights),
+        unit,
+        configured_updates(config, model, mesh, length.num_steps, weights),
         validation,
         merit,
     )

@@ -101,13 +101,12 @@ def fresh_state(
     optimizer: optax.GradientTransformation,
     seed: int,
     like: TrainState,
-    mesh: DeviceMesh,
 ) -> Callable[[], TrainState]:
     """`init_state` as one program, placed as `like`: op by op takes far longer."""
     return jax.jit(
         partial(init_state, model, optimizer, seed),
         out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
-        compiler_options=options_of_one_run(mesh),
+        compiler_options=options_of_one_run(),
     )
 
 

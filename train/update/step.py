@@ -9,13 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from ml_collections import ConfigDict
 
 from train.devices.compiler import compiler_options
 from train.devices.mesh import DeviceMesh
 from train.update.accumulation import value_and_mean_gradient
-from train.update.class_weights import Weights
-from train.update.losses import LOSSES
 from train.update.objective import Objective, make_objective
 from train.update.state import TrainState, all_finite
 
@@ -95,36 +92,4 @@ def make_train_step(
         out_shardings=(held, everywhere),
         donate_argnums=0,
         compiler_options=compiler_options(mesh, space_to_batch=space_to_batch),
-    )
-
-
-def configured_step(
-    config: ConfigDict,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    mesh: DeviceMesh,
-    state: TrainState,
-    class_weights: Weights | None = None,
-) -> TrainStep:
-    """The training step of a config, for states that are placed as this one."""
-    loss = config.loss
-    return make_train_step(
-        model,
-        optimizer,
-        mesh,
-        accumulation=config.optimizer.accumulation,
-        skip_non_finite=config.non_finite == "skip",
-        seed=config.seed,
-        placed=jax.tree.map(lambda leaf: leaf.sharding, state),
-        space_to_batch=config.mesh.space_to_batch,
-        auxiliary_weight=config.optimizer.auxiliary_weight,
-        terms={n: getattr(loss, n) for n in LOSSES if getattr(loss, n) > 0},
-        class_weights=class_weights,
-        label_smoothing=loss.label_smoothing,
-        gamma=loss.gamma,
-        pixel_mean=config.optimizer.pixel_mean,
-        ohem_threshold=config.optimizer.ohem_threshold,
-        ohem_min_kept=config.optimizer.ohem_min_kept // config.optimizer.accumulation,
-        norm_groups=config.optimizer.norm_groups,
-        crop_rows=config.data.crop_size[0] if mesh.shape["space"] > 1 else None,
     )

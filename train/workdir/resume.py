@@ -1,19 +1,15 @@
-"""Where a training begins: at given weights, or at its last checkpoint."""
+"""Where a training goes on: at its last checkpoint, if that is of the same training."""
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from functools import cache
 
-import jax
 from ml_collections import ConfigDict
 
 from ema_jax import Segmenter
 from ema_jax.classes import Classes
-from ema_jax.weights import fit_variables
 from train.configuration.config import flat
 from train.model.build import ONLY_AT_START, build_model
-from train.model.pretrained import given_weights, misfit
 from train.update.state import TrainState
 from train.user.errors import UserError
 from train.workdir.checkpoint import Checkpoints, DamagedCheckpointError
@@ -24,11 +20,11 @@ MUST_MATCH = ("model", "seed", "batch_size", "data.name", "checkpoint.best")
 """Without which a checkpoint does not fit, its data order ends, or best is another."""
 
 
-def init_or_restore(
+def start_or_restore(
     checkpoints: Checkpoints,
     config: ConfigDict,
     classes: Classes,
-    init: Callable[[], TrainState],
+    start: Callable[[], TrainState],
     like: TrainState,
     content: str | None = None,
 ) -> tuple[TrainState, int]:
@@ -39,7 +35,7 @@ def init_or_restore(
     Args:
         checkpoints, config: of the training.
         classes: of its data.
-        init: makes a fresh state, once it is called.
+        start: makes the state to begin with, once it is called.
         like: shapes, types and shardings of the state.
         content: changes with the images and masks that it trains on; None: unknown.
 
@@ -49,7 +45,7 @@ def init_or_restore(
     """
     steps = checkpoints.steps()
     if not steps:
-        return start_from(config, init), 0
+        return start(), 0
     damaged: list[DamagedCheckpointError] = []
     for step in reversed(steps):
         try:
@@ -62,39 +58,6 @@ def init_or_restore(
             checkpoints.set_aside(damaged, [s for s in steps if s > step])
         return restored
     raise damaged[0]
-
-
-def start_from(config: ConfigDict, init: Callable[[], TrainState]) -> TrainState:
-    """A fresh state, with the weights that `config.model.pretrained` names.
-
-    They are read before `init` compiles anything.
-
-    Raises:
-        UserError: nothing is named, or a file that cannot be read or does not fit; or
-            statistics that are to be kept, where there are none.
-    """
-    weights = given_weights(config.model)
-    if weights is None and config.model.freeze_bn:
-        raise UserError(
-            "config.model.freeze_bn=True keeps statistics that random weights do not "
-            "have; give config.model.pretrained, or config.model.freeze_bn=false"
-        )
-    if weights is None:
-        log.info("starting from random weights, as config.model.pretrained says")
-        return init()
-    log.info("starting from the weights of %s", config.model.pretrained)
-    state = init()
-    try:
-        variables = fit_variables(
-            weights, state.variables, drop_classifier=config.model.drop_classifier
-        )
-    except ValueError as error:
-        raise misfit(config.model, error) from error
-    placed = jax.tree.map(lambda leaf: leaf.sharding, state.variables)
-    variables = jax.device_put(variables, placed)
-    return dataclasses.replace(
-        state, params=variables["params"], batch_stats=variables["batch_stats"]
-    )
 
 
 def check_fits(

@@ -125,7 +125,7 @@ def test_how_a_training_failed(config, tmp_path, monkeypatch):
         "train.training.loop.Divergence", lambda **given: advice.update(given)
     )
     monkeypatch.setattr(
-        "train.training.loop.init_or_restore",
+        "train.training.loop.start_or_restore",
         lambda *_: (SimpleNamespace(step=0, sharding=None, params={}), 0),
     )
     config = config.copy_and_resolve_references().unlock()

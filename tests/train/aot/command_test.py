@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -130,7 +131,8 @@ def test_a_refusal_of_the_compiler_is_one_line(monkeypatch):
         def lower(self, *_):
             return Lowered()
 
-    monkeypatch.setattr(compile, "configured_step", lambda *_: Step())
+    updates = SimpleNamespace(step=Step(), state=None)
+    monkeypatch.setattr(compile, "configured_updates", lambda *_: updates)
     config = load_config("configs/shapes.py", SMALL[1:])
     with pytest.raises(DoesNotFitError) as caught:
         compile.compile_step(config, 8, make_mesh())

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data import open_dataset
-from train.inspection import statistics
+from train.data import open_dataset, statistics
+from train.data.statistics import Statistics, read_statistics
 from train.inspection.findings import Split, find
 from train.inspection.look import check, look
 from train.inspection.sheet import choose
-from train.inspection.statistics import Statistics, read_statistics
 from train.user.errors import UserError
 
 NAMES = ("wall", "door", "cat")

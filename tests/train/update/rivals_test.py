@@ -17,9 +17,9 @@ from train.devices.mesh import make_mesh, to_devices
 from train.model.build import build_model
 from train.model.convert import backbone_of
 from train.update.optimizer import frozen_parameters, sgd
+from train.update.start import start_from
 from train.update.state import TrainState, init_state
 from train.update.step import make_train_step
-from train.workdir.resume import start_from
 
 TINY = [name for name in MODELS if name.endswith("_tiny")]
 UNFELT = ("head", "context", "key", "bias")
@@ -90,7 +90,7 @@ def test_a_rival_starts_from_the_backbone_of_a_file(tmp_path):
     config = default.get_config()
     config.model.pretrained = str(tmp_path / "resnet.safetensors")
     state = start_from(
-        config,
+        config.model,
         lambda: jax.device_put(TrainState(jnp.zeros(()), opt_state=(), **zeros)),
     )
     for tree in jax.device_get((state.params, state.batch_stats)):
