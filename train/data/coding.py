@@ -64,13 +64,21 @@ def decode(values: Values, coding: Coding, path: Path) -> Mask:
     return label.astype(np.uint8)
 
 
+def held(values: Values) -> Values:
+    """The values that a mask holds, ascending."""
+    if values.max(initial=0) < SMALL:  # without a sort
+        return np.flatnonzero(np.bincount(values.ravel()))
+    return np.unique(values)
+
+
 def _unique(values: Values) -> tuple[Values, NDArray[np.intp]]:
     """The values that a mask holds, and which of them each pixel is (H, W)."""
-    if values.max(initial=0) < SMALL:  # without a sort
-        held = np.bincount(values.ravel()) > 0
-        return np.flatnonzero(held), (np.cumsum(held) - 1)[values]
-    present, place = np.unique(values, return_inverse=True)
-    return present, place.reshape(values.shape)
+    present = held(values)
+    if values.max(initial=0) >= SMALL:
+        return present, np.searchsorted(present, values)
+    places = np.zeros(SMALL, np.intp)
+    places[present] = np.arange(len(present))
+    return present, places[values]
 
 
 def _wrong(values: Values, coding: Coding) -> str:
@@ -122,8 +130,7 @@ def told_or_found(
 
 def _found(masks: Iterable[Callable[[], Values]], names: Sequence[str]) -> list[int]:
     each = [
-        {value for value in np.unique(mask()).tolist() if value < COLOR}
-        for mask in masks
+        {value for value in held(mask()).tolist() if value < COLOR} for mask in masks
     ]
     present = sorted(set().union(*each))
     values = infer_values(present, len(names))

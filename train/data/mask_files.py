@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from train.data.coding import Values, pack, shown
+from train.data.coding import Values, held, pack, shown
 from train.data.images import read_bytes
 from train.user.errors import UserError
 
@@ -87,10 +87,13 @@ class MaskReader:
 
     def _compare(self, image: Image.Image, values: Values, path: Path) -> None:
         """Warn, once, if another mask shows a number in another colour."""
-        colors = pack(np.asarray(image.convert("RGB"))).ravel()
-        for number, place in zip(*np.unique(values, return_index=True), strict=True):
-            color = int(colors[place])
-            before, other = self._known.setdefault(int(number), (color, path))
+        palette = np.zeros(3 * 256, np.uint8)
+        given = image.getpalette("RGB") or []
+        palette[: len(given)] = given
+        colors = pack(palette.reshape(-1, 3)).tolist()
+        for number in held(values).tolist():
+            color = colors[number]
+            before, other = self._known.setdefault(number, (color, path))
             if color != before:
                 self._warned = True
                 log.warning(

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ema_jax.canvas import place
-from train.data.access import IGNORE_LABEL, Batch, RandomAccess
+from train.data.access import Batch, RandomAccess
 from train.data.augment import augment
 from train.data.jitter import jitter
 from train.data.pipeline import train_batches
@@ -38,12 +37,9 @@ def load_batches(
             scales=options.scales,
             crop_size=options.crop_size,
             flip=options.flip,
+            canvas=canvas,
         )
-        return {
-            "image": place(image, canvas),
-            "label": place(label, canvas, IGNORE_LABEL),
-            "mask": place(mask, canvas),
-        }
+        return {"image": image, "label": label, "mask": mask}
 
     return train_batches(
         source,

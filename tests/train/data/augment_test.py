@@ -82,21 +82,23 @@ def test_labels_are_nearest_by_floor():
     ],
 )
 def test_scaled_size_is_floored(size, factor, expected):
-    image, label = A.scale(*textured(size), factor)
-    assert image.shape == (*expected, 3)
-    assert label.shape == expected
+    scaled = A.scaled_size(size, factor)
+    assert scaled == expected
+    image, label = textured(size)
+    assert A.resize_image(image, scaled).shape == (*expected, 3)
+    assert A.resize_label(label, scaled).shape == expected
 
 
 def test_scale_one_changes_nothing():
     image, label = textured((7, 9))
-    scaled = A.scale(image, label, 1.0)
-    np.testing.assert_array_equal(scaled[0], image)
-    np.testing.assert_array_equal(scaled[1], label)
+    size = A.scaled_size(label.shape, 1.0)
+    np.testing.assert_array_equal(A.resize_image(image, size), image)
+    np.testing.assert_array_equal(A.resize_label(label, size), label)
 
 
 def test_padding_is_at_the_bottom_and_right_and_marked():
     image, label = textured((4, 6))
-    padded, labels, mask = A.pad(image, label, (7, 5))
+    padded, labels, mask = A.cut(image, label, (4, 6), (0, 0), (7, 6))
     assert padded.shape == (7, 6, 3)
     np.testing.assert_array_equal(padded[:4], image)
     np.testing.assert_array_equal(labels[:4], label)
@@ -107,7 +109,7 @@ def test_padding_is_at_the_bottom_and_right_and_marked():
 
 def test_no_padding_where_the_image_is_large_enough():
     image, label = textured((8, 9))
-    padded, labels, mask = A.pad(image, label, (8, 4))
+    padded, labels, mask = A.cut(image, label, (8, 9), (0, 0), (8, 9))
     np.testing.assert_array_equal(padded, image)
     np.testing.assert_array_equal(labels, label)
     assert mask.all()
@@ -115,15 +117,37 @@ def test_no_padding_where_the_image_is_large_enough():
 
 def test_crop_and_mirror_by_hand():
     image, label = textured((6, 7))
-    mask = np.arange(42).reshape(6, 7) % 2 == 0
-    cropped = A.crop(image, label, mask, 2, 3, (3, 4))
-    for got, whole in zip(cropped, (image, label, mask), strict=True):
+    *cropped, mask = A.cut(image, label, (6, 7), (2, 3), (3, 4))
+    for got, whole in zip(cropped, (image, label), strict=True):
         np.testing.assert_array_equal(got, whole[2:5, 3:7])
         assert got.flags.owndata
-    for got, whole in zip(A.mirror(image, label, mask), (image, label, mask),
-                          strict=True):  # fmt: skip
+    assert mask.all()
+    *mirrored, mask = A.cut(image, label, (6, 7), (0, 0), (6, 9), mirrored=True)
+    for got, whole in zip(mirrored, (image, label), strict=True):
         for j in range(7):
-            np.testing.assert_array_equal(got[:, j], whole[:, 6 - j])
+            np.testing.assert_array_equal(got[:, 8 - j], whole[:, j])
+    np.testing.assert_array_equal(mask, np.arange(9).repeat(6).reshape(9, 6).T >= 2)
+    assert (mirrored[1][:, :2] == 255).all()
+    assert not mirrored[0][:, :2].any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 200])
+def test_any_number_of_channels_is_mirrored(channels):
+    image = np.random.default_rng(0).integers(0, 256, (3, 5, channels), np.uint8)
+    mirrored, *_ = A.cut(image, image[..., 0], (3, 5), (0, 0), (3, 5), mirrored=True)
+    for j in range(5):
+        np.testing.assert_array_equal(mirrored[:, j], image[:, 4 - j])
+
+
+def test_a_crop_lies_at_the_top_left_of_a_canvas():
+    image, label = textured((6, 7))
+    options = {"size": (12, 11), "corner": (3, 0), "crop_size": (5, 13)}
+    crops = A.cut(image, label, **options, mirrored=True)
+    canvases = A.cut(image, label, **options, mirrored=True, canvas=(8, 13))
+    for crop, canvas, nothing in zip(crops, canvases, (0, 255, False), strict=True):
+        np.testing.assert_array_equal(canvas[:5], crop)
+        assert canvas.shape[:2] == (8, 13)
+        assert (canvas[5:] == nothing).all()
 
 
 def test_crops_reach_every_place_and_no_further():
@@ -142,9 +166,12 @@ def test_scales_and_flips_are_drawn_uniformly():
 
 @pytest.mark.parametrize("draw", augment_cases.DRAWS, ids=lambda draw: draw.name)
 def test_the_network_sees_what_pytorch_would_give_it(draw):
-    scaled = A.scale(*augment_cases.picture(draw.size), draw.scale)
-    cropped = A.crop(*A.pad(*scaled, draw.crop), *draw.corner, draw.crop)
-    image, label, mask = A.mirror(*cropped) if draw.flip else cropped
+    size = A.scaled_size(draw.size, draw.scale)
+    image, label, mask = A.cut(
+        *augment_cases.picture(draw.size),
+        *(size, draw.corner, draw.crop),
+        mirrored=draw.flip,
+    )
     expected = golden("augment")
     labels = augment_cases.sample(label)
     np.testing.assert_array_equal(labels, expected[f"{draw.name}/label"])
@@ -166,14 +193,44 @@ def test_augment_is_scale_pad_crop_flip_in_this_order():
     for seed in range(12):
         got = A.augment(image, label, np.random.default_rng(seed), **options)
         rng = np.random.default_rng(seed)
-        expected = A.scale(image, label, A.draw_scale(rng, (0.5, 1.5)))
-        expected = A.pad(*expected, (33, 45))
-        place = A.draw_crop(rng, expected[1].shape, (33, 45))
-        expected = A.crop(*expected, *place, (33, 45))
-        if A.draw_flip(rng):
-            expected = A.mirror(*expected)
-        for a, b in zip(got, expected, strict=True):
-            np.testing.assert_array_equal(a, b)
+        height, width = (20, 25) if rng.integers(2) == 0 else (60, 75)
+        rows, columns = np.arange(height) * 40 // height, np.arange(width) * 50 // width
+        expected = (
+            bilinear_reference(image, (height, width)),
+            label[rows][:, columns],
+            np.ones((height, width), bool),
+        )
+        below, beside = max(0, 33 - height), max(0, 45 - width)
+        top = rng.integers(height + below - 33 + 1)
+        left = rng.integers(width + beside - 45 + 1)
+        flip = rng.integers(2)
+        for a, b, fill in zip(got, expected, (0, 255, False), strict=True):
+            margin = ((0, below), (0, beside), (0, 0))[: b.ndim]
+            b = np.pad(b, margin, constant_values=fill)
+            b = b[top : top + 33, left : left + 45]
+            b = b[:, ::-1] if flip else b
+            assert a.shape == b.shape
+            # images are rounded, by half at most, and nothing else is
+            assert np.abs(a.astype(float) - b).max() < (0.6 if a is got[0] else 1e-9)
+
+
+@pytest.mark.parametrize("target", [(9, 31), (70, 83), (20, 26), (120, 151)])
+@pytest.mark.parametrize("channels", [3, 5])
+def test_a_window_is_a_part_of_the_resized_whole(target, channels):
+    """Wherever it lies, mirrored or not, in float64; labels to the last one."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (41, 53, channels), np.uint8)
+    _, label = textured((41, 53))
+    whole, labels = bilinear_reference(image, target), A.resize_label(label, target)
+    for top, left in itertools.product((0, 1, target[0] - 7), (0, 11, 19)):
+        rows, columns = range(top, top + 7), range(left, left + 7)
+        for window in ((rows, columns), (rows, columns[::-1])):
+            error = np.abs(
+                A.resize_image(image, target, window) - whole[np.ix_(*window)]
+            )
+            assert error.max() < 0.6
+            got = A.resize_label(label, target, window)
+            np.testing.assert_array_equal(got, labels[np.ix_(*window)])
 
 
 def test_image_label_and_mask_stay_together():
