@@ -11,7 +11,8 @@ def as_images(images: Any, channels: int = 3) -> tuple[list[NDArray[np.uint8]], 
     """Pictures as uint8 (H, W, channels) each, and whether it was a single one.
 
     Args:
-        images: (H, W, C), (B, H, W, C), or a sequence of (H, W, C).
+        images: (H, W, C), (B, H, W, C), or a sequence of (H, W, C); for each of these
+            see `as_pixels`.
         channels: C.
 
     Raises:
@@ -25,7 +26,7 @@ def as_images(images: Any, channels: int = 3) -> tuple[list[NDArray[np.uint8]], 
     if not isinstance(images, Sequence):
         array = np.asarray(images)
         if array.ndim != 4:
-            return [as_pixels(array, "the image", channels)], True
+            return [as_pixels(images, "the image", channels)], True
         images = list(array)
     if not len(images):
         raise ValueError("images is empty; give at least one image")
@@ -37,7 +38,8 @@ def as_pixels(image: Any, name: str, channels: int = 3) -> NDArray[np.uint8]:
     """Bytes (H, W, channels) of a picture of any numeric type, from 0 to 255.
 
     Args:
-        image: what `np.asarray` takes; fractions are rounded.
+        image: what `np.asarray` takes, whose fractions are rounded; or an image of
+            Pillow's with 8 bits a channel, or a palette.
         name: of the picture, in errors.
         channels: that it must have; 3 are RGB.
 
@@ -48,7 +50,7 @@ def as_pixels(image: Any, name: str, channels: int = 3) -> NDArray[np.uint8]:
         >>> as_pixels([[[0, 127.6, 255]]], "the image")
         array([[[  0, 128, 255]]], dtype=uint8)
     """
-    array = np.asarray(image)
+    array = np.asarray(_of_pillow(image, channels))
     _check_shape(array, name, channels)
     if array.dtype == np.uint8:
         return array
@@ -69,6 +71,21 @@ def as_pixels(image: Any, name: str, channels: int = 3) -> NDArray[np.uint8]:
             "from 0 to 255: multiply it by 255"
         )
     return np.round(array).astype(np.uint8)
+
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
+"""Of the images of Pillow that hold bytes."""
+
+
+def _of_pillow(image: Any, channels: int) -> Any:
+    """An image of Pillow's in these channels, as its own array may be palette numbers.
+
+    As in a file that is predicted: grey is tripled, alpha dropped, colours become grey.
+    """
+    if channels not in (1, 3) or getattr(image, "mode", None) not in _MODES:
+        return image
+    converted = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    return converted.reshape(*converted.shape[:2], channels)
 
 
 def _check_shape(array: np.ndarray, name: str, channels: int) -> None:

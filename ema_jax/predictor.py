@@ -194,8 +194,9 @@ class Predictor:
         """Predict one picture, or several.
 
         Args:
-            images: RGB (H, W, 3), from 0 to 255; a list of such, of any sizes; or
-                (B, H, W, 3). As many channels as the network takes.
+            images: RGB (H, W, 3), from 0 to 255, or an image of Pillow's; a list of
+                such, of any sizes; or (B, H, W, 3). As many channels as the network
+                takes.
             progress: called after each batch with the images done, and all.
 
         Returns:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ema_jax.pixels import as_images, as_pixels
 
@@ -49,6 +50,29 @@ def test_what_is_no_picture(image, wanted):
     with pytest.raises(ValueError, match=wanted) as error:
         as_pixels(image, "it")
     assert "\n" not in str(error.value)
+
+
+def test_pictures_of_pillow_are_seen_in_their_colours():
+    numbers = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    colors = np.array([[250, 0, 0], [0, 200, 100], [7, 8, 9]], np.uint8)
+    palette = Image.fromarray(numbers, mode="P")
+    palette.putpalette(colors.ravel().tolist())
+    rgba = Image.fromarray(np.dstack([colors[numbers], numbers]))
+    for picture in (palette, rgba, Image.fromarray(colors[numbers])):
+        found, single = as_images(picture)
+        assert single
+        np.testing.assert_array_equal(found[0], colors[numbers])
+    grey = Image.fromarray(numbers)
+    np.testing.assert_array_equal(as_pixels(grey, "it"), np.dstack([numbers] * 3))
+    np.testing.assert_array_equal(as_pixels(grey, "it", 1), numbers[..., None])
+    np.testing.assert_array_equal(as_images([palette])[0][0], colors[numbers])
+    bits = Image.fromarray(numbers > 0)
+    assert (
+        as_pixels(bits, "it").tolist()
+        == (255 * (numbers > 0))[..., None].repeat(3, -1).tolist()
+    )
+    with pytest.raises(ValueError, match=r"it has shape \(2, 3\)"):  # of 16 bits
+        as_pixels(Image.fromarray(numbers.astype(np.uint16)), "it")
 
 
 def test_one_picture_or_several():
