@@ -24,9 +24,9 @@ def as_images(images: Any, channels: int = 3) -> tuple[list[NDArray[np.uint8]], 
         (2, (5, 7, 3), False)
     """
     if not isinstance(images, Sequence):
-        array = np.asarray(images)
+        array = np.asarray(_of_pillow(images, channels))
         if array.ndim != 4:
-            return [as_pixels(images, "the image", channels)], True
+            return [as_pixels(array, "the image", channels)], True
         images = list(array)
     if not len(images):
         raise ValueError("images is empty; give at least one image")
@@ -39,7 +39,7 @@ def as_pixels(image: Any, name: str, channels: int = 3) -> NDArray[np.uint8]:
 
     Args:
         image: what `np.asarray` takes, whose fractions are rounded; or an image of
-            Pillow's with 8 bits a channel, or a palette.
+            Pillow's with up to 8 bits a channel, as it lies: its EXIF flag is not read.
         name: of the picture, in errors.
         channels: that it must have; 3 are RGB.
 
@@ -73,19 +73,28 @@ def as_pixels(image: Any, name: str, channels: int = 3) -> NDArray[np.uint8]:
     return np.round(array).astype(np.uint8)
 
 
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")
-"""Of the images of Pillow that hold bytes."""
+_MODES = (
+    *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa"),
+    *("CMYK", "YCbCr", "HSV", "LAB"),
+)
+"""Of images of Pillow that can become RGB without a choice of black and white."""
 
 
 def _of_pillow(image: Any, channels: int) -> Any:
-    """An image of Pillow's in these channels, as its own array may be palette numbers.
+    """An image of Pillow's in these channels; its own array may be palette numbers.
 
-    As in a file that is predicted: grey is tripled, alpha dropped, colours become grey.
+    Grey is tripled, alpha dropped, and colours become grey. All else stays as it is.
     """
-    if channels not in (1, 3) or getattr(image, "mode", None) not in _MODES:
+    mode = getattr(image, "mode", None)
+    if not isinstance(mode, str) or mode not in _MODES or channels not in (1, 3):
         return image
-    converted = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    return converted.reshape(*converted.shape[:2], channels)
+    if not hasattr(image, "convert"):
+        return image
+    if "transparency" in image.info:  # of which Pillow warns otherwise
+        image = image.convert("RGBA")
+    image = image.convert("RGB")
+    pixels = np.asarray(image if channels == 3 else image.convert("L"))
+    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _check_shape(array: np.ndarray, name: str, channels: int) -> None:

@@ -242,7 +242,7 @@ class Predictor:
         """What some bases explain of a picture, after each EM iteration.
 
         Args:
-            image: RGB (H, W, 3), from 0 to 255.
+            image: one, as in a call.
             bases: which are wanted, of the responsibilities (T, h, w, K) of all.
 
         Returns:
@@ -262,7 +262,7 @@ class Predictor:
         """What each basis explains of a picture, after each EM iteration.
 
         Args:
-            image: RGB (H, W, 3), from 0 to 255.
+            image: one, as in a call.
 
         Returns:
             (T, h, w, K), seen at scale one; row i and column j are those of the

@@ -71,8 +71,61 @@ def test_pictures_of_pillow_are_seen_in_their_colours():
         as_pixels(bits, "it").tolist()
         == (255 * (numbers > 0))[..., None].repeat(3, -1).tolist()
     )
+    np.testing.assert_array_equal(as_pixels(bits, "it", 1)[..., 0], 255 * (numbers > 0))
     with pytest.raises(ValueError, match=r"it has shape \(2, 3\)"):  # of 16 bits
         as_pixels(Image.fromarray(numbers.astype(np.uint16)), "it")
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "red_green_blue"),
+    [
+        ("LA", (90, 7), (90, 90, 90)),
+        ("RGBX", (1, 2, 3, 4), (1, 2, 3)),
+        ("RGBa", (10, 20, 30, 255), (10, 20, 30)),
+        ("CMYK", (255, 0, 55, 0), (0, 255, 200)),
+        ("YCbCr", (100, 128, 128), (100, 100, 100)),
+        ("HSV", (0, 255, 200), (200, 0, 0)),
+        ("LAB", (255, 128, 128), (255, 255, 255)),
+    ],
+)
+def test_other_modes_of_pillow(mode, value, red_green_blue):
+    picture = Image.new(mode, (3, 2), value)
+    found = as_pixels(picture, "it").astype(int)
+    assert np.abs(found - red_green_blue).max() <= 1
+    weights = np.array([0.299, 0.587, 0.114])  # of luma, as television has it
+    grey = as_pixels(picture, "it", 1)
+    assert grey.shape == (2, 3, 1)
+    assert np.abs(grey - weights @ red_green_blue).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_palette_with_transparency():
+    picture = Image.new("P", (3, 2), 1)
+    picture.putpalette([0, 0, 0, 250, 100, 50])
+    picture.info["transparency"] = bytes([255, 0])
+    assert (as_pixels(picture, "it") == [250, 100, 50]).all()
+
+
+def test_what_has_a_mode_and_is_not_of_pillow():
+    class Array(np.ndarray):
+        mode = "RGB"
+
+    np.testing.assert_array_equal(as_images(IMAGE.view(Array))[0][0], IMAGE)
+    Array.mode = np.zeros(3)
+    np.testing.assert_array_equal(as_pixels(IMAGE.view(Array), "it"), IMAGE)
+
+
+def test_a_single_picture_is_read_once():
+    class Lazy:
+        reads = 0
+
+        def __array__(self, dtype=None, copy=None):
+            self.reads += 1
+            return IMAGE
+
+    lazy = Lazy()
+    np.testing.assert_array_equal(as_images(lazy)[0][0], IMAGE)
+    assert lazy.reads == 1
 
 
 def test_one_picture_or_several():

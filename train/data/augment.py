@@ -1,8 +1,7 @@
 """Random scale, padding, crop and flip of an image and its labels.
 
-`cut` makes them of explicit draws, and only where the crop lies; `draw_…` makes those.
-Images stay uint8 and padding is only marked: it must be 0 after normalisation, which
-happens later.
+`draw_…` draws what is random, and `cut` does it, only where the crop lies. Images stay
+uint8 and padding is only marked: it must be 0 after normalisation, which happens later.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from train.data.access import IGNORE_LABEL
 Byte = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 Size = tuple[int, int]  # height, width
-Window = tuple[range, range]  # rows, columns; these backwards, for a mirror image
+Window = tuple[range, range]  # rows, and columns, which go backwards in a mirror image
 
 
 def augment(
@@ -125,11 +124,11 @@ def resize_image(image: Byte, size: Size, window: Window | None = None) -> Byte:
     if image.shape[-1] not in (1, 3):
         planes = np.moveaxis(image, -1, 0)[..., None]
         return np.dstack([resize_image(plane, size, window) for plane in planes])
-    y = (image.shape[0] - 1) / max(1, size[0] - 1)
-    x = (image.shape[1] - 1) / max(1, size[1] - 1)
+    step_y = (image.shape[0] - 1) / max(1, size[0] - 1)
+    step_x = (image.shape[1] - 1) / max(1, size[1] - 1)
     to_source = [
-        [x * columns.step, 0, x * columns.start],
-        [0, y * rows.step, y * rows.start],
+        [step_x * columns.step, 0, step_x * columns.start],
+        [0, step_y, step_y * rows.start],
     ]
     resized = cv2.warpAffine(
         image,
@@ -158,6 +157,6 @@ def _pick(array: Byte, rows: range, columns: range) -> Byte:
     if columns.step > 0:
         return array[rows.start : rows.stop, columns.start : columns.stop]
     part = array[rows.start : rows.stop, columns.stop + 1 : columns.start + 1]
-    if array.shape[2:] > (4,):  # more channels than OpenCV mirrors
+    if array.shape[2:] > (32,):  # OpenCV has 128 at most, and is slow with many
         return part[:, ::-1]
     return np.asarray(cv2.flip(part, 1), np.uint8).reshape(part.shape)

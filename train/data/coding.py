@@ -64,7 +64,7 @@ def decode(values: Values, coding: Coding, path: Path) -> Mask:
     return label.astype(np.uint8)
 
 
-def held(values: Values) -> Values:
+def distinct(values: Values) -> Values:
     """The values that a mask holds, ascending."""
     if values.max(initial=0) < SMALL:  # without a sort
         return np.flatnonzero(np.bincount(values.ravel()))
@@ -73,7 +73,7 @@ def held(values: Values) -> Values:
 
 def _unique(values: Values) -> tuple[Values, NDArray[np.intp]]:
     """The values that a mask holds, and which of them each pixel is (H, W)."""
-    present = held(values)
+    present = distinct(values)
     if values.max(initial=0) >= SMALL:
         return present, np.searchsorted(present, values)
     places = np.zeros(SMALL, np.intp)
@@ -130,7 +130,8 @@ def told_or_found(
 
 def _found(masks: Iterable[Callable[[], Values]], names: Sequence[str]) -> list[int]:
     each = [
-        {value for value in held(mask()).tolist() if value < COLOR} for mask in masks
+        {value for value in distinct(mask()).tolist() if value < COLOR}
+        for mask in masks
     ]
     present = sorted(set().union(*each))
     values = infer_values(present, len(names))

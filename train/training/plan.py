@@ -37,7 +37,7 @@ class Plan(NamedTuple):
         canvas: height and width of the arrays that hold the crops.
         model: the network.
         unit: its EM attention, if it has any.
-        updates: of its state.
+        updates: where they begin, and what each is.
         validation: the split that is evaluated, under the network.
         merit: by which states are compared.
     """

@@ -1,1 +1,1 @@
-"""From a state and a batch to the next state and its figures."""
+"""From weights to the first state; from a state and a batch to the next."""

@@ -57,12 +57,12 @@ def configured_updates(
     return Updates(
         state,
         partial(start_from, config.model, init),
-        configured_step(config, model, optimizer, mesh, state, class_weights),
+        _configured_step(config, model, optimizer, mesh, state, class_weights),
         jax.jit(make_schedule(config.optimizer, num_steps)),
     )
 
 
-def configured_step(
+def _configured_step(
     config: ConfigDict,
     model: Segmenter,
     optimizer: optax.GradientTransformation,

@@ -1,4 +1,4 @@
-"""Where a training goes on: at its last checkpoint, if that is of the same training."""
+"""Where a training goes on: at its last checkpoint, or at the start."""
 
 import logging
 from collections.abc import Callable

@@ -109,10 +109,21 @@ def test_padding_is_at_the_bottom_and_right_and_marked():
 
 def test_no_padding_where_the_image_is_large_enough():
     image, label = textured((8, 9))
-    padded, labels, mask = A.cut(image, label, (8, 9), (0, 0), (8, 9))
-    np.testing.assert_array_equal(padded, image)
-    np.testing.assert_array_equal(labels, label)
-    assert mask.all()
+    mask = np.ones((8, 9), bool)
+    for left, width in ((0, 9), (5, 4), (2, 4)):
+        cropped = A.cut(image, label, (8, 9), (0, left), (8, width))
+        for got, whole in zip(cropped, (image, label, mask), strict=True):
+            np.testing.assert_array_equal(got, whole[:, left : left + width])
+
+
+def test_padding_along_one_side_and_a_crop_along_the_other():
+    image, label = textured((8, 9))
+    padded, labels, mask = A.cut(image, label, (8, 9), (0, 2), (11, 4))
+    np.testing.assert_array_equal(padded[:8], image[:, 2:6])
+    np.testing.assert_array_equal(labels[:8], label[:, 2:6])
+    assert not padded[8:].any()
+    assert (labels[8:] == 255).all()
+    np.testing.assert_array_equal(mask, np.arange(11)[:, None].repeat(4, 1) < 8)
 
 
 def test_crop_and_mirror_by_hand():
@@ -143,11 +154,12 @@ def test_a_crop_lies_at_the_top_left_of_a_canvas():
     image, label = textured((6, 7))
     options = {"size": (12, 11), "corner": (3, 0), "crop_size": (5, 13)}
     crops = A.cut(image, label, **options, mirrored=True)
-    canvases = A.cut(image, label, **options, mirrored=True, canvas=(8, 13))
+    canvases = A.cut(image, label, **options, mirrored=True, canvas=(8, 16))
     for crop, canvas, nothing in zip(crops, canvases, (0, 255, False), strict=True):
-        np.testing.assert_array_equal(canvas[:5], crop)
-        assert canvas.shape[:2] == (8, 13)
+        np.testing.assert_array_equal(canvas[:5, :13], crop)
+        assert canvas.shape[:2] == (8, 16)
         assert (canvas[5:] == nothing).all()
+        assert (canvas[:, 13:] == nothing).all()
 
 
 def test_crops_reach_every_place_and_no_further():
@@ -221,7 +233,8 @@ def test_a_window_is_a_part_of_the_resized_whole(target, channels):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (41, 53, channels), np.uint8)
     _, label = textured((41, 53))
-    whole, labels = bilinear_reference(image, target), A.resize_label(label, target)
+    whole, (height, width) = bilinear_reference(image, target), target
+    nearest = np.arange(height) * 41 // height, np.arange(width) * 53 // width
     for top, left in itertools.product((0, 1, target[0] - 7), (0, 11, 19)):
         rows, columns = range(top, top + 7), range(left, left + 7)
         for window in ((rows, columns), (rows, columns[::-1])):
@@ -230,7 +243,8 @@ def test_a_window_is_a_part_of_the_resized_whole(target, channels):
             )
             assert error.max() < 0.6
             got = A.resize_label(label, target, window)
-            np.testing.assert_array_equal(got, labels[np.ix_(*window)])
+            chosen = (at[list(part)] for at, part in zip(nearest, window, strict=True))
+            np.testing.assert_array_equal(got, label[np.ix_(*chosen)])
 
 
 def test_image_label_and_mask_stay_together():
