@@ -64,7 +64,7 @@ def decode(values: Values, coding: Coding, path: Path) -> Mask:
     return label.astype(np.uint8)
 
 
-def distinct(values: Values) -> Values:
+def values_held(values: Values) -> Values:
     """The values that a mask holds, ascending."""
     if values.max(initial=0) < SMALL:  # without a sort
         return np.flatnonzero(np.bincount(values.ravel()))
@@ -73,10 +73,11 @@ def distinct(values: Values) -> Values:
 
 def _unique(values: Values) -> tuple[Values, NDArray[np.intp]]:
     """The values that a mask holds, and which of them each pixel is (H, W)."""
-    present = distinct(values)
-    if values.max(initial=0) >= SMALL:
+    present = values_held(values)
+    size = int(present.max(initial=0)) + 1
+    if size > SMALL:
         return present, np.searchsorted(present, values)
-    places = np.zeros(SMALL, np.intp)
+    places = np.zeros(size, np.intp)
     places[present] = np.arange(len(present))
     return present, places[values]
 
@@ -130,7 +131,7 @@ def told_or_found(
 
 def _found(masks: Iterable[Callable[[], Values]], names: Sequence[str]) -> list[int]:
     each = [
-        {value for value in distinct(mask()).tolist() if value < COLOR}
+        {value for value in values_held(mask()).tolist() if value < COLOR}
         for mask in masks
     ]
     present = sorted(set().union(*each))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from train.data.coding import Values, distinct, pack, shown
+from train.data.coding import Values, pack, shown, values_held
 from train.data.images import read_bytes
 from train.user.errors import UserError
 
@@ -91,7 +91,7 @@ class MaskReader:
         given = image.getpalette("RGB") or []
         palette[: len(given)] = given
         colors = pack(palette.reshape(-1, 3)).tolist()
-        for number in distinct(values).tolist():
+        for number in values_held(values).tolist():
             color = colors[number]
             before, other = self._known.setdefault(number, (color, path))
             if color != before:

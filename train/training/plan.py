@@ -36,7 +36,6 @@ class Plan(NamedTuple):
         length: in updates.
         canvas: height and width of the arrays that hold the crops.
         model: the network.
-        unit: its EM attention, if it has any.
         updates: where they begin, and what each is.
         validation: the split that is evaluated, under the network.
         merit: by which states are compared.
@@ -49,10 +48,14 @@ class Plan(NamedTuple):
     length: Length
     canvas: tuple[int, int]
     model: Segmenter
-    unit: EMAU | None
     updates: Updates
     validation: Validation
     merit: Merit
+
+    @property
+    def unit(self) -> EMAU | None:
+        """EM attention of the network, if it has any."""
+        return find_em_unit(self.model)
 
 
 def make_plan(config: ConfigDict) -> Plan:
@@ -67,7 +70,6 @@ def make_plan(config: ConfigDict) -> Plan:
     data = open_data(config)
     classes = Classes(data.dataset.class_names, data.dataset.palette)
     model = build_model(config.model, len(classes), config.data.crop_size)
-    unit = find_em_unit(model)
     check_pooling(config, model)
     check_evaluation(config.evaluation, model, mesh)
     canvas = crop_canvas(config, model, mesh)
@@ -84,7 +86,6 @@ def make_plan(config: ConfigDict) -> Plan:
         length,
         canvas,
         model,
-        unit,
         configured_updates(config, model, mesh, length.num_steps, weights),
         validation,
         merit,

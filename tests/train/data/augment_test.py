@@ -219,6 +219,10 @@ def test_augment_is_scale_pad_crop_flip_in_this_order():
             assert a.shape == b.shape
             # images are rounded, by half at most, and nothing else is
             assert np.abs(a.astype(float) - b).max() < (0.6 if a is got[0] else 1e-9)
+        corner = int(top), int(left)
+        drawn = (height, width), corner, (33, 45)
+        for a, b in zip(got, A.cut(image, label, *drawn, mirrored=flip), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("target", [(9, 31), (70, 83), (20, 26), (120, 151)])

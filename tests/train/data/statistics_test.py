@@ -1,9 +1,6 @@
 """What splits hold, counted by hand, once."""
 
-from functools import partial
-
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.splits import TRAIN, open_splits
@@ -11,14 +8,8 @@ from train.data import open_dataset, statistics
 from train.data.statistics import read_statistics
 
 
-@pytest.fixture
-def opened(tmp_path):
-    """(masks of train, masks of val) -> the data set."""
-    return partial(open_splits, tmp_path)
-
-
-def test_what_is_counted(opened):
-    dataset = opened()
+def test_what_is_counted(tmp_path):
+    dataset = open_splits(tmp_path)
     counted = read_statistics(dataset, "train")
     assert sorted(counted.names) == ["a", "b", "c"]
     assert counted.pixels.tolist() == [48, 48, 24]
@@ -29,8 +20,8 @@ def test_what_is_counted(opened):
     assert sorted(map(tuple, counted.sizes)) == [(6, 8)] * 3
 
 
-def test_it_is_counted_once(opened, monkeypatch):
-    dataset = opened()
+def test_it_is_counted_once(tmp_path, monkeypatch):
+    dataset = open_splits(tmp_path)
     first = read_statistics(dataset, "train")
     monkeypatch.setattr(statistics, "count", None)
     again = read_statistics(dataset, "train")
@@ -38,21 +29,21 @@ def test_it_is_counted_once(opened, monkeypatch):
     np.testing.assert_array_equal(again.table, first.table)
 
 
-def test_statistics_that_are_torn_are_counted_again(opened):
-    dataset = opened()
+def test_statistics_that_are_torn_are_counted_again(tmp_path):
+    dataset = open_splits(tmp_path)
     first = read_statistics(dataset, "train")
     [path] = (p for p in (statistics.Path(dataset.folder)).rglob("train.npz"))
     path.write_bytes(path.read_bytes()[:100])
     assert read_statistics(dataset, "train").digest == first.digest
 
 
-def test_the_content_is_not_the_place_nor_the_order(opened, tmp_path):
-    first = read_statistics(opened(), "train").digest
+def test_the_content_is_not_the_place_nor_the_order(tmp_path):
+    first = read_statistics(open_splits(tmp_path), "train").digest
     (tmp_path / "train.txt").write_text("c\nb\na")
     records = str(tmp_path / "others")
     again = open_dataset("folder", root=str(tmp_path), data_dir=records)
     assert read_statistics(again, "train").digest == first
-    changed = opened(TRAIN | {"c": (255, 1)})
+    changed = open_splits(tmp_path, TRAIN | {"c": (255, 1)})
     assert read_statistics(changed, "train").digest != first
 
 
