@@ -5,16 +5,18 @@ from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ema_jax.options import AxisName
+from ema_jax.parameters import Given
 
 EPSILON = 1e-5
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Given):
     """`y = γ (x - mean) / √(var + ε) + β`, over all axes but the channels.
 
     Variables and results are those of `nn.BatchNorm`, but for two cases of a mask. Over
@@ -82,6 +84,7 @@ def check_updatable(module: nn.Module) -> None:
         )
 
 
+@partial(jax.jit, static_argnames="axis_name")  # traced once for layers of one shape
 def batch_statistics(
     x: Array,
     mask: Array | None,
@@ -110,6 +113,7 @@ def average(old: Array, new: Array, decay: float) -> Array:
     return decay * old + (1 - decay) * new
 
 
+@partial(jax.jit, static_argnames=("dtype", "epsilon"))  # likewise
 def standardize(
     x: Array,
     mean: Array,

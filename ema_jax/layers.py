@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from ema_jax.batch_norm import EPSILON, BatchNorm
 from ema_jax.convolution import convolve
 from ema_jax.options import AxisName
+from ema_jax.parameters import Conv, Dense
 from ema_jax.prepare import wide_type
 from ema_jax.shifts import Window
 
@@ -49,13 +50,13 @@ def conv(
     kernel_init: Initializer = he_normal_fan_out,
     bias_init: Initializer = nn.initializers.zeros,
     name: str,
-) -> nn.Conv:
+) -> Conv:
     """2-D convolution with symmetric padding `dilation · (kernel-1)/2`, never "SAME".
 
     (B, H, W, C) to (B, ⌈H/stride⌉, ⌈W/stride⌉, features), for odd kernels. With as
     many groups as channels it is depthwise.
     """
-    return nn.Conv(
+    return Conv(
         features,
         (kernel_size, kernel_size),
         strides=stride,
@@ -95,9 +96,9 @@ def pointwise(
     kernel_init: Initializer = he_normal_fan_out,
     bias_init: Initializer = nn.initializers.zeros,
     name: str,
-) -> nn.Dense:
+) -> Dense:
     """A 1×1 convolution: a dense layer over the channels, for any rank."""
-    return nn.Dense(
+    return Dense(
         features,
         use_bias=use_bias,
         dtype=dtype,

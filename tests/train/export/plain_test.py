@@ -1,0 +1,24 @@
+"""Programs for other formats, whatever JAX has traced before."""
+
+import jax
+import jax.numpy as jnp
+
+from ema_jax.convolution import convolve
+from train.export.plain import plain
+
+IMAGES, KERNEL = jnp.ones((1, 5, 4, 2)), jnp.ones((1, 1, 2, 3))
+
+
+def operations(program) -> str:
+    """Of a program as one that JAX has not seen."""
+    return str(jax.make_jaxpr(lambda images: program(images))(IMAGES))
+
+
+def test_what_depends_on_the_platform_is_in_neither_but_its_own():
+    def program(images):
+        return convolve(images, KERNEL)
+
+    shape = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
+    assert "platform_index" in operations(program)
+    assert "platform_index" not in operations(plain(program, shape))
+    assert "platform_index" in operations(program)
