@@ -35,7 +35,8 @@ def _uniform(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Float64 in [0, 1), from the crc32 of the name, the shape and the seed."""
     key = [zlib.crc32(name.encode()), *shape, seed]
     raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(math.prod(shape))
-    return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
+    raw >>= np.uint64(11)
+    return (raw * 2.0**-53).reshape(shape)
 
 
 def _between(u: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -43,8 +44,11 @@ def _between(u: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _centred(u: np.ndarray, std: float) -> np.ndarray:
-    """Uniform with mean 0 and the given standard deviation."""
-    return (2.0 * u - 1.0) * (math.sqrt(3.0) * std)
+    """Uniform with mean 0 and the given standard deviation, in the place of u."""
+    u *= 2.0
+    u -= 1.0
+    u *= math.sqrt(3.0) * std
+    return u
 
 
 def _conv_std(name: str, shape: tuple[int, ...]) -> float:

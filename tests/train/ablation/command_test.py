@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 
 import main
 from train.ablation import command
@@ -34,6 +35,12 @@ def get_config():
     config.axes = (("K", ("model.num_bases=4", "model.num_bases=8")),)
     return config
 """
+
+
+@pytest.fixture(autouse=True)
+def unpainted(monkeypatch):
+    """Figures are laid out and not painted, which `results_test.py` has done."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"PNG"))
 
 
 @pytest.fixture
