@@ -44,10 +44,7 @@ def get_config():
 
 
 def write_data(root: Path, train: int = 43, val: int = 5) -> None:
-    """Noisy images of coloured tiles, of several sizes, in the `folder` layout.
-
-    Each epoch costs as much to shuffle, of few images or of many.
-    """
+    """Noisy images of coloured tiles, of several sizes, in the `folder` layout."""
     rng = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
         for kind in ("images", "labels"):
