@@ -9,7 +9,7 @@ products take: `benchmarks/convolution.py` measures them.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,14 +86,17 @@ def convolve(
             "implementation='winograd' is for 3×3 kernels with stride 1 and groups 1, "
             f"this has the shape {kernel.shape} and {window}; give 'shifted', or None"
         )
+    plain = partial(xla, window=window)
     if implementation == "xla" or not _can_choose(x, kernel, window):
-        return xla(x, kernel, window)
-    if implementation:
-        return _convolve(x, kernel, window, Choice(*3 * (implementation,)))
-    choice = choose(x, kernel, window)
+        return plain(x, kernel)
+    named = implementation and Choice(*3 * (implementation,))
+    choice = named or choose(x, kernel, window)
     if choice == XLA:
-        return xla(x, kernel, window)
-    return _by_platform(x, kernel, window, choice, lax.platform_dependent)
+        return plain(x, kernel)
+    on_cpu = partial(_convolve, window=window, choice=choice)
+    if named:
+        return on_cpu(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
 
 
 def choose(x: Array, kernel: Array, window: Window) -> Choice:
@@ -138,15 +141,6 @@ def _can_choose(x: Array, kernel: Array, window: Window) -> bool:
     return window.groups == 1 or window.groups == x.shape[-1] == kernel.shape[-1]
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))  # for JAX to trace it once for each shape
-def _by_platform(
-    x: Array, kernel: Array, window: Window, choice: Choice, depend: Callable[..., Any]
-) -> Array:
-    """`choice` on CPUs and XLA elsewhere; what depends on it may be replaced."""
-    on_cpu = partial(_convolve, window=window, choice=choice)
-    return depend(x, kernel, cpu=on_cpu, default=partial(xla, window=window))
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x: Array, kernel: Array, window: Window, choice: Choice) -> Array:
     return ALGORITHMS[choice.forward].convolution(x, kernel, window)
@@ -158,7 +152,7 @@ def _forward(
     return _convolve(x, kernel, window, choice), (x, kernel)
 
 
-@partial(jax.jit, static_argnums=(0, 1))  # likewise
+@partial(jax.jit, static_argnums=(0, 1))  # for JAX to trace it once for each shape
 def _backward(
     window: Window, choice: Choice, kept: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
