@@ -39,7 +39,7 @@ def get_config():
 
 @pytest.fixture(autouse=True)
 def unpainted(monkeypatch):
-    """Figures are laid out and not painted, which `results_test.py` has done."""
+    """Figures are laid out and not painted: `results_test.py` paints them."""
     monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"PNG"))
 
 

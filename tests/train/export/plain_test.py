@@ -1,4 +1,4 @@
-"""Programs for other formats, whatever JAX has traced before."""
+"""Programs for other formats depend on no platform, whatever was traced before."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def operations(program) -> str:
     return str(jax.make_jaxpr(lambda images: program(images))(IMAGES))
 
 
-def test_what_depends_on_the_platform_is_in_neither_but_its_own():
+def test_only_the_plain_program_does_not_choose_by_platform():
     def program(images):
         return convolve(images, KERNEL)
 
