@@ -8,23 +8,20 @@ products take: `benchmarks/convolution.py` measures them.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from ema_jax.kernel_gradient import kernel_gradient
+from ema_jax.algorithms import ALGORITHMS, xla
+from ema_jax.operation import Operation
 from ema_jax.options import check_option
 from ema_jax.prepare import on_explicit_axes, varying
-from ema_jax.shifts import Window, frame, reaches, share, shifts
-from ema_jax.winograd import fits, pays, winograd, winograd_kernel_gradient
+from ema_jax.shifts import Window, share
+from ema_jax.winograd import fits, pays
 
 Implementation = Literal["xla", "shifted", "winograd"]
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
-TRANSPOSED = ("NHWC", "HWOI", "NHWC")
 MUCH = 2**28
 """Multiply-adds from which on it is worth the time to compile many small products."""
 
@@ -55,9 +52,8 @@ def convolve(
     """Convolution with symmetric padding `dilation · (k-1)/2` of zeros, never "SAME".
 
     `y[b, i, j] = Σ x[b, i·stride + u·dilation, j·stride + v·dilation] · kernel[u, v]`,
-    u and v counted from the middle. Derivatives of any order, in reverse mode, are
-    those of `lax.conv_general_dilated` up to rounding; "xla" has those in forward mode
-    too, which JAX refuses for the others on CPUs.
+    u and v counted from the middle. Derivatives of any order and in either mode are
+    those of `lax.conv_general_dilated` up to rounding.
 
     Args:
         x: images (B, H, W, C).
@@ -75,7 +71,7 @@ def convolve(
         ValueError: another implementation, or one that is not for such a kernel.
 
     Example:
-        >>> images, kernel = jnp.ones((1, 5, 4, 2)), jnp.ones((3, 3, 2, 7))
+        >>> images, kernel = map(jax.numpy.ones, ((1, 5, 4, 2), (3, 3, 2, 7)))
         >>> convolve(images, kernel, Window(stride=2)).shape
         (1, 3, 2, 7)
     """
@@ -86,17 +82,20 @@ def convolve(
             "implementation='winograd' is for 3×3 kernels with stride 1 and groups 1, "
             f"this has the shape {kernel.shape} and {window}; give 'shifted', or None"
         )
-    plain = partial(xla, window=window)
     if implementation == "xla" or not _can_choose(x, kernel, window):
-        return plain(x, kernel)
-    named = implementation and Choice(*3 * (implementation,))
-    choice = named or choose(x, kernel, window)
-    if choice == XLA:
-        return plain(x, kernel)
-    on_cpu = partial(_convolve, window=window, choice=choice)
-    if named:
-        return on_cpu(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
+        return xla(x, kernel, window)
+    if implementation:
+        cpu = default = Choice(*3 * (implementation,))
+    else:
+        cpu, default = choose(x, kernel, window), XLA
+    if cpu == XLA:
+        return xla(x, kernel, window)
+    if window.precision is None:  # the one that holds here, not where this is compiled
+        found = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        window = window._replace(precision=found)
+    _, height, width, _ = x.shape
+    plan = Plan(window, kernel.shape[0], (height, width), cpu, default)
+    return OUTPUT(x, kernel, static=(plan,))
 
 
 def choose(x: Array, kernel: Array, window: Window) -> Choice:
@@ -141,111 +140,68 @@ def _can_choose(x: Array, kernel: Array, window: Window) -> bool:
     return window.groups == 1 or window.groups == x.shape[-1] == kernel.shape[-1]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve(x: Array, kernel: Array, window: Window, choice: Choice) -> Array:
-    return ALGORITHMS[choice.forward].convolution(x, kernel, window)
+class Plan(NamedTuple):
+    """What a convolution and its derivatives have in common.
 
-
-def _forward(
-    x: Array, kernel: Array, window: Window, choice: Choice
-) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(x, kernel, window, choice), (x, kernel)
-
-
-@partial(jax.jit, static_argnums=(0, 1))  # for JAX to trace it once for each shape
-def _backward(
-    window: Window, choice: Choice, kept: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    x, kernel = kept
-    by_image = image_gradient(x, kernel, gradient, window, choice.by_image)
-    by_kernel = ALGORITHMS[choice.by_kernel].kernel_gradient
-    return by_image, by_kernel(x, gradient, kernel.shape[0], window)
-
-
-_convolve.defvjp(_forward, _backward)
-
-
-def image_gradient(
-    x: Array, kernel: Array, gradient: Array, window: Window, name: Implementation
-) -> Array:
-    """The gradient of a convolution by its images, from that by its output.
-
-    With stride 1 it is a convolution too, by the turned kernel.
+    Attributes:
+        window: how the kernel moves.
+        size: of the kernel, one side.
+        sides: of the images, height and width.
+        cpu, default: what computes them on CPUs, and elsewhere.
     """
-    convolution = ALGORITHMS[name].convolution
-    if window.stride > 1:
-        call = partial(convolution, kernel=kernel, window=window)
-        [found] = jax.linear_transpose(lambda x: call(x), x)(gradient)
-        return found
-    turned = kernel[::-1, ::-1]
-    if window.groups > 1:
-        return convolution(gradient, turned, window)
-    return convolution(gradient, turned, window, transposed=True)
+
+    window: Window
+    size: int
+    sides: tuple[int, int]
+    cpu: Choice
+    default: Choice
 
 
-def xla(x: Array, kernel: Array, window: Window, *, transposed: bool = False) -> Array:
-    """By `lax.conv_general_dilated`; if `transposed`, from outputs to inputs."""
-    margin = window.dilation * (kernel.shape[0] - 1) // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        2 * (window.stride,),
-        2 * ((margin, margin),),
-        rhs_dilation=2 * (window.dilation,),
-        dimension_numbers=TRANSPOSED if transposed else LAYOUT,
-        feature_group_count=window.groups,
-        precision=window.precision,
-    )
+def _operation(
+    name: str, compute: Callable[..., Array], *transposes: Callable[..., Array]
+) -> Operation:
+    """From `(a, b, plan, choice)`, linear in both; see `Operation`."""
+
+    def on_cpu(a: Array, b: Array, plan: Plan) -> Array:
+        return compute(a, b, plan, plan.cpu)
+
+    def elsewhere(a: Array, b: Array, plan: Plan) -> Array:
+        return compute(a, b, plan, plan.default)
+
+    return Operation(name, on_cpu, elsewhere, dict(enumerate(transposes)))
 
 
-def xla_kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Array:
-    """That of `xla` by its kernel, (size, size, C / groups, features)."""
-    shape = (size, size, x.shape[-1] // window.groups, gradient.shape[-1])
-    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
-    [found] = jax.linear_transpose(lambda k: xla(x, k, window), kernel)(gradient)
-    return found
+def _output(x: Array, kernel: Array, plan: Plan, choice: Choice) -> Array:
+    return ALGORITHMS[choice.forward].convolution(x, kernel, plan.window)
 
 
-@partial(jax.jit, static_argnames=("window", "transposed"))
-def shifted(
-    x: Array, kernel: Array, window: Window, *, transposed: bool = False
-) -> Array:
-    """By products of shifted images with the taps of the kernel, likewise."""
-    if window.groups > 1:
-        return _depthwise(x, kernel, window)
-    wide, axis = jnp.promote_types(x.dtype, jnp.float32), 1 if transposed else 0
-    if transposed and x.dtype != wide:  # which XLA of jax 0.7 cannot do on CPUs
-        kernel, axis = kernel.swapaxes(2, 3), 0
-    axes = (((3,), (axis,)), ((), ()))
-    total = jnp.zeros((), wide)
-    for reach in reaches(x.shape[1:3], kernel.shape[0], window):
-        tap = kernel[reach.rows.tap, reach.columns.tap]
-        product = lax.dot_general(reach.read(x), tap, axes, window.precision, wide)
-        total += reach.spread(product)
-    return total.astype(x.dtype)
+def _image(kernel: Array, gradient: Array, plan: Plan, choice: Choice) -> Array:
+    algorithm = ALGORITHMS[choice.by_image]
+    return algorithm.image_gradient(kernel, gradient, plan.sides, plan.window)
 
 
-def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
-    """All taps in one loop over images in a frame of zeros."""
-    wide, size = jnp.promote_types(x.dtype, jnp.float32), kernel.shape[0]
-    sides = tuple(map(window.outputs, x.shape[1:3]))
-    views = shifts(frame(x, size, window), sides, size, window)
-    taps = kernel.reshape(-1, kernel.shape[-1])
-    total = jnp.zeros((), wide)
-    for view, tap in zip(views, taps, strict=True):
-        total += view.astype(wide) * tap.astype(wide)
-    return total.astype(x.dtype)
+def _kernel(x: Array, gradient: Array, plan: Plan, choice: Choice) -> Array:
+    algorithm = ALGORITHMS[choice.by_kernel]
+    return algorithm.kernel_gradient(x, gradient, plan.size, plan.window)
 
 
-class Algorithm(NamedTuple):
-    """A convolution, and its gradient by the kernel."""
-
-    convolution: Callable[..., Array]
-    kernel_gradient: Callable[[Array, Array, int, Window], Array]
-
-
-ALGORITHMS: dict[str, Algorithm] = {
-    "xla": Algorithm(xla, xla_kernel_gradient),
-    "shifted": Algorithm(shifted, kernel_gradient),
-    "winograd": Algorithm(winograd, winograd_kernel_gradient),
-}
+# Each is what `Σ gradient · output` is multiplied with in one of its three factors, so
+# that the derivatives of each are the other two.
+OUTPUT: Operation = _operation(
+    "convolution",
+    _output,
+    lambda gradient, kernel, plan: IMAGE(kernel, gradient, static=(plan,)),
+    lambda gradient, x, plan: KERNEL(x, gradient, static=(plan,)),
+)
+IMAGE: Operation = _operation(
+    "convolution_by_image",
+    _image,
+    lambda x, gradient, plan: KERNEL(x, gradient, static=(plan,)),
+    lambda x, kernel, plan: OUTPUT(x, kernel, static=(plan,)),
+)
+KERNEL: Operation = _operation(
+    "convolution_by_kernel",
+    _kernel,
+    lambda kernel, gradient, plan: IMAGE(kernel, gradient, static=(plan,)),
+    lambda kernel, x, plan: OUTPUT(x, kernel, static=(plan,)),
+)

@@ -31,6 +31,7 @@ from ema_jax.components import (
     scores,
 )
 from ema_jax.fixed_point import fixed_point, repeat
+from ema_jax.operation import Operation
 from ema_jax.options import (
     Assignment,
     AxisName,
@@ -126,6 +127,7 @@ def expectation(
     return responsibilities
 
 
+@jax.custom_jvp
 def softmax_over_bases(score: Array) -> Array:
     """Softmax of (..., N, K) over its last axis.
 
@@ -133,7 +135,15 @@ def softmax_over_bases(score: Array) -> Array:
     over a batch wrongly, to 1/K everywhere. There the largest is found by halves, which
     is right, and faster than going along the rows of the transpose.
     """
-    return lax.platform_dependent(score, cpu=_softmax_by_halves, default=_softmax)
+    return SOFTMAX(score)
+
+
+@softmax_over_bases.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """`dz_k = z_k (ds_k - Σ_j z_j ds_j)`."""
+    [score], [tangent] = primals, tangents
+    z = softmax_over_bases(score)
+    return z, z * (tangent - jnp.sum(z * tangent, axis=-1, keepdims=True))
 
 
 def _softmax(score: Array) -> Array:
@@ -141,12 +151,15 @@ def _softmax(score: Array) -> Array:
 
 
 def _softmax_by_halves(score: Array) -> Array:
-    largest = lax.stop_gradient(score)
+    largest = score
     while largest.shape[-1] > 1:
         half = -(-largest.shape[-1] // 2)  # of an odd number they share one
         largest = jnp.maximum(largest[..., :half], largest[..., -half:])
     weights = jnp.exp(score - largest)
     return weights / jnp.sum(weights, axis=-1, keepdims=True)
+
+
+SOFTMAX = Operation("softmax", _softmax_by_halves, _softmax)
 
 
 def maximization(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from jax.test_util import check_grads
 
 from ema_jax import convolution, winograd
@@ -109,6 +110,37 @@ def test_second_derivatives(implementation):
     check_grads(slopes, (x, kernel), 1, ["rev"], 1e-2, 1e-2, 1e-2)
 
 
+@pytest.mark.parametrize(("size", "window", "features"), WINDOWS)
+def test_derivatives_in_forward_mode(much, size, window, features):
+    """Also of the gradients: the product of the Hessian with a vector."""
+    given = operands(size, window, features)
+    along = [np.sin(array) for array in given]
+
+    def call(implementation, given, along):
+        return jax.jvp(both(implementation, window), given, along)[1]
+
+    expected, found = run(
+        lambda *both: [call(name, *both) for name in ("xla", None)],
+        tuple(given),
+        tuple(along),
+    )
+    for actual, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_precision_is_that_of_the_place_where_it_is_called(much):
+    """Not of where the gradient is taken, or the program compiled."""
+
+    def loss(x, kernel):
+        with jax.default_matmul_precision("highest"):
+            return jnp.sum(convolve(x, kernel) ** 2)
+
+    program = jax.jit(jax.grad(loss, (0, 1))).trace(*operands(3, Window(), 5)[:2])
+    text = program.lower(lowering_platforms=("tpu",)).as_text()
+    assert text.count("stablehlo.convolution") == 3
+    assert text.count("precision HIGHEST") == 2 * 3
+
+
 @pytest.mark.parametrize("implementation", [*OURS, None])
 def test_over_a_batch_of_kernels(much, implementation):
     x, kernel, _ = operands(3, Window(), 5)
@@ -132,12 +164,12 @@ def test_bfloat16_is_summed_in_float32(implementation):
 
 def test_exported_for_a_batch_of_any_size(much):
     given = operands(3, Window(), 5)
-    [batch] = jax.export.symbolic_shape("batch")
+    [batch] = export.symbolic_shape("batch")
     shapes = [
         jax.ShapeDtypeStruct(shape, jnp.float32)
         for shape in ((batch, 13, 10, 4), given[1].shape, (batch, 13, 10, 5))
     ]
-    program = jax.export.export(jax.jit(both(None, Window())))(*shapes)
+    program = export.export(jax.jit(both(None, Window())))(*shapes)
     expected = run(both("xla", Window()), *given)
     for actual, wanted in zip(program.call(*given), expected, strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)

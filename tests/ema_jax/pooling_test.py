@@ -14,14 +14,15 @@ def windows(x):
 
 
 def both(x, dtype=jnp.float32):
-    """Results and gradients of ours and of XLA's; of small integers many are equal."""
+    """Values and derivatives, ours and XLA's; of small integers many are equal."""
     rng = np.random.default_rng(0)
     x = jnp.array(rng.integers(-3, 3, x), dtype)
     gradient = jnp.array(rng.standard_normal(windows(x).shape), dtype)
+    tangent = jnp.array(rng.standard_normal(x.shape), dtype)
 
     def call(pool):
         y, pull = jax.vjp(pool, x)
-        return y, *pull(gradient)
+        return y, *pull(gradient), jax.jvp(pool, (x,), (tangent,))[1]
 
     return jax.jit(lambda: (call(max_pool), call(windows)))()
 
@@ -31,6 +32,7 @@ def test_values_and_gradients_are_those_of_windows(shape):
     ours, theirs = both(shape)
     np.testing.assert_array_equal(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-6)
+    np.testing.assert_allclose(ours[2], theirs[2], atol=1e-6)
 
 
 def test_bfloat16():

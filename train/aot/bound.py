@@ -49,11 +49,8 @@ def _contractions(program: Jaxpr, path: str) -> Counter[str]:
             atoms = (*equation.invars, *equation.outvars)
             found[part_of(here + "/")] += _size([atom.aval for atom in atoms])
             continue
-        inner = [_contractions(body, here) for body in bodies(equation)]
-        if equation.primitive.name == "cond":
-            inner = inner[-1:]  # that of accelerators, where CPUs have their own
-        for one in inner:
-            found += one
+        for body in bodies(equation):
+            found += _contractions(body, here)
     return found
 
 

@@ -36,7 +36,7 @@ def write_onnx(
     onnx, to_onnx = converter()
     images = jax.ShapeDtypeStruct((1, *shape), jnp.uint8)
     names = sorted(jax.eval_shape(program, images))
-    with patch.object(pooling, "by_windows", pooling.by_shifts):
+    with patch.object(pooling.LARGEST, "default", pooling.by_shifts):
         traced = plain(program, images)  # jax2onnx pools over the wrong axes
     try:
         model = to_onnx(traced, [images], input_names=["images"], output_names=names)

@@ -8,6 +8,8 @@ import jax
 from jax import Array, lax
 from jax.extend.core import jaxpr_as_fun
 
+from ema_jax.operation import Operation
+
 
 def plain(
     program: Callable[[Array], Any], images: jax.ShapeDtypeStruct
@@ -33,7 +35,7 @@ def plain(
         ['mul', 'mul']
     """
     with (
-        patch.object(lax, "platform_dependent", _default),
+        patch.object(Operation, "__call__", _default),
         patch.object(lax, "fori_loop", _unrolled),
     ):
         # A function that JAX has not seen: it would remember what it traced before.
@@ -41,8 +43,8 @@ def plain(
     return jaxpr_as_fun(jaxpr)
 
 
-def _default(*arguments: Any, default: Callable[..., Any], **_: Any) -> Any:
-    return default(*arguments)
+def _default(operation: Operation, *operands: Array, static: Any = ()) -> Array:
+    return operation.default(*operands, *static)
 
 
 def _unrolled(first: int, end: int, body: Callable[..., Any], state: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from ema_jax.operation import default_of
+
 
 class Contraction(NamedTuple):
     """One matrix product or convolution.
@@ -65,6 +67,9 @@ def scopes(equation: JaxprEqn) -> tuple[str, ...]:
 
 def bodies(equation: JaxprEqn) -> list[Jaxpr]:
     """The jaxprs that an equation runs: of a call, a loop, the branches of a cond."""
+    default = default_of(equation)
+    if default is not None:
+        return [default]
     parts = jax.tree.leaves(tuple(equation.params.values()))
     found = (p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in parts)
     return [part for part in found if isinstance(part, Jaxpr)]
