@@ -9,6 +9,7 @@ images in a second, of rounds taken in turn. Run it with nothing else on the cor
 """
 
 import argparse
+import gc
 import itertools
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from train.data import data_options, open_dataset
 from train.data.augment import augment
 from train.data.users import load_augment
 from train.training.batches import load_batches
+
+gc.freeze()  # as `main.py` does, here and in the workers
 
 ROUNDS, SIZE, BATCH = 5, (513, 513), 16
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)

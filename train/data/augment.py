@@ -121,23 +121,31 @@ def resize_image(image: Byte, size: Size, window: Window | None = None) -> Byte:
     rows, columns = window or (range(size[0]), range(size[1]))
     if image.shape[:2] == tuple(size):
         return _pick(image, rows, columns)
-    if image.shape[-1] not in (1, 3):
+    if image.shape[-1] == 3:  # with a fourth channel it takes half as long
+        four = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.uint8)
+        warped = _warp(four, size, rows, columns)
+        return np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), np.uint8)
+    if image.shape[-1] > 1:
         planes = np.moveaxis(image, -1, 0)[..., None]
         return np.dstack([resize_image(plane, size, window) for plane in planes])
+    return _warp(image, size, rows, columns).reshape(len(rows), len(columns), 1)
+
+
+def _warp(image: Byte, size: Size, rows: range, columns: range) -> Byte:
     step_y = (image.shape[0] - 1) / max(1, size[0] - 1)
     step_x = (image.shape[1] - 1) / max(1, size[1] - 1)
     to_source = [
         [step_x * columns.step, 0, step_x * columns.start],
         [0, step_y, step_y * rows.start],
     ]
-    resized = cv2.warpAffine(
+    warped = cv2.warpAffine(
         image,
         np.array(to_source),
         (len(columns), len(rows)),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return np.asarray(resized, np.uint8).reshape(len(rows), len(columns), -1)
+    return np.asarray(warped, np.uint8)
 
 
 def resize_label(label: Byte, size: Size, window: Window | None = None) -> Byte:
