@@ -264,7 +264,8 @@ def test_the_compiler_for_tpus(tmp_path):
 
 @needs_libtpu
 def test_a_batch_that_the_compiler_refuses(tmp_path):
-    options = ["--topology=v5e:2x2", "--batch_per_chip=65536", *SMALL]
+    options = ["--topology=v5e:2x2", "--batch_per_chip=16384", *SMALL]
+    options.append("--config.data.crop_size=(129, 129)")
     ran = run("main.py", "aot", *options, "--output", tmp_path)
     assert ran.returncode == 0, ran.stderr
     [reason] = [line for line in ran.stdout.splitlines() if "does not fit" in line]
