@@ -33,12 +33,10 @@ def xla(x: Array, kernel: Array, window: Window) -> Array:
 def xla_kernel_gradient(x: Array, gradient: Array, size: int, window: Window) -> Array:
     """That of `xla` by its kernel, (size, size, C / groups, features)."""
     shape = (size, size, x.shape[-1] // window.groups, gradient.shape[-1])
-    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
-    [found] = jax.linear_transpose(lambda k: xla(x, k, window), kernel)(gradient)
-    return found
+    return _pull(lambda kernel: xla(x, kernel, window), shape, gradient)
 
 
-def _transpose(
+def _by_transpose(
     convolution: Callable[..., Array],
     kernel: Array,
     gradient: Array,
@@ -47,9 +45,15 @@ def _transpose(
 ) -> Array:
     """The gradient of a convolution by its images, (B, *sides, C), as JAX finds it."""
     shape = (gradient.shape[0], *sides, kernel.shape[2] * window.groups)
-    x = jax.ShapeDtypeStruct(shape, gradient.dtype)
-    call = partial(convolution, kernel=kernel, window=window)
-    [found] = jax.linear_transpose(lambda x: call(x), x)(gradient)
+    return _pull(lambda x: convolution(x, kernel, window), shape, gradient)
+
+
+def _pull(
+    function: Callable[[Array], Array], shape: tuple[int, ...], gradient: Array
+) -> Array:
+    """The gradient of a linear function by its argument, of that shape."""
+    argument = jax.ShapeDtypeStruct(shape, gradient.dtype)
+    [found] = jax.linear_transpose(function, argument)(gradient)
     return found
 
 
@@ -62,7 +66,7 @@ def _turned(
 ) -> Array:
     """The same; with stride 1 it is a convolution too, by the turned kernel."""
     if window.stride > 1:
-        return _transpose(convolution, kernel, gradient, sides, window)
+        return _by_transpose(convolution, kernel, gradient, sides, window)
     turned = kernel[::-1, ::-1]
     return convolution(gradient, turned, window, transposed=True)
 
@@ -109,7 +113,7 @@ class Algorithm(NamedTuple):
 
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "xla": Algorithm(xla, partial(_transpose, xla), xla_kernel_gradient),
+    "xla": Algorithm(xla, partial(_by_transpose, xla), xla_kernel_gradient),
     "shifted": Algorithm(shifted, partial(_turned, shifted), kernel_gradient),
     "winograd": Algorithm(
         winograd, partial(_turned, winograd), winograd_kernel_gradient

@@ -76,6 +76,10 @@ class Operation:
     def __call__(self, *operands: Array, static: Static = ()) -> Array:
         return self.primitive.bind(*operands, static=static, lanes=())
 
+    def elsewhere(self, *operands: Array, static: Static = ()) -> Array:
+        """What it is but on CPUs, on any platform."""
+        return self.default(*operands, *static)
+
     def _jvp(
         self, operands: tuple[Array, ...], tangents: tuple[Any, ...], **how: Any
     ) -> tuple[Array, Array]:

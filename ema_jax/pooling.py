@@ -118,6 +118,6 @@ SPREAD: Operation = Operation(
     "max_pool_gradient",
     _spread_by_shifts,
     _spread_by_windows,
-    {0: lambda values, x, y: CHOSEN(values, x, y)},
+    {0: CHOSEN},
 )
 """Its transpose."""

@@ -61,15 +61,11 @@ def one_step(mesh, batch, **options):
     return *jax.device_get(program(state, placed)), program
 
 
-def default(operation, *operands, static=()):
-    return operation.default(*operands, *static)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def as_on_accelerators():
     """Rows are split where there is an accelerator: its programs, also for the CPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Operation, "__call__", default)
+        patch.setattr(Operation, "__call__", Operation.elsewhere)
         yield
 
 
