@@ -13,34 +13,23 @@ from typing import Literal, NamedTuple
 import jax
 from jax import Array
 
-from ema_jax.algorithms import ALGORITHMS, xla
+from ema_jax import winograd
+from ema_jax.algorithms import ALGORITHMS, Algorithm, xla
 from ema_jax.operation import Operation
 from ema_jax.options import check_option
 from ema_jax.prepare import on_explicit_axes, varying
 from ema_jax.shifts import Window, share
-from ema_jax.winograd import fits, pays
 
 Implementation = Literal["xla", "shifted", "winograd"]
 
-MUCH = 2**28
+MUCH = 9 * 10**7
 """Multiply-adds from which on it is worth the time to compile many small products."""
 
-ADDED = 32
-"""Multiply-adds in the time that it takes to add a product to the others."""
+COPIED, ADDED = 16, 32
+"""Multiply-adds in the time that it takes to copy what a product is of, or to add it to
+the others."""
 
 PLAIN = Window()
-
-
-class Choice(NamedTuple):
-    """What computes a convolution, and its derivatives by image and kernel."""
-
-    forward: Implementation
-    by_image: Implementation
-    by_kernel: Implementation
-
-
-XLA = Choice("xla", "xla", "xla")
-SHIFTED = Choice("shifted", "shifted", "shifted")
 
 
 def convolve(
@@ -77,53 +66,52 @@ def convolve(
     """
     if implementation is not None:
         check_option("implementation", implementation, tuple(ALGORITHMS))
-    if implementation == "winograd" and not fits(kernel.shape, window):
+    if implementation == "winograd" and not winograd.fits(kernel.shape, window):
         raise ValueError(
             "implementation='winograd' is for 3×3 kernels with stride 1 and groups 1, "
             f"this has the shape {kernel.shape} and {window}; give 'shifted', or None"
         )
     if implementation == "xla" or not _can_choose(x, kernel, window):
         return xla(x, kernel, window)
-    if implementation:
-        cpu = default = Choice(*3 * (implementation,))
-    else:
-        cpu, default = choose(x, kernel, window), XLA
-    if cpu == XLA:
+    cpu = implementation or choose(x, kernel, window)
+    if cpu == "xla":
         return xla(x, kernel, window)
     if window.precision is None:  # the one that holds here, not where this is compiled
         found = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
         window = window._replace(precision=found)
     _, height, width, _ = x.shape
+    default = implementation or "xla"
     plan = Plan(window, kernel.shape[0], (height, width), cpu, default)
     return OUTPUT(x, kernel, static=(plan,))
 
 
-def choose(x: Array, kernel: Array, window: Window) -> Choice:
+def choose(x: Array, kernel: Array, window: Window) -> Implementation:
     """What is faster on CPUs, measured by `benchmarks/convolution.py`.
 
     Shifts for all that is depthwise, and for 1×1 kernels, which are products of pixels.
-    Where there is much to do, Winograd's products if they are less work; or shifts
-    where that leaves out enough products with the padding, which a large dilation makes
-    many, or where the kernel is larger than the images, as XLA turns it around in
-    memory.
+    Where there is much to do, the least work: a large dilation makes many products with
+    the padding, which shifts leave out, and tiles that images do not fill; few channels
+    make what moves beside the products count.
     """
-    if window.groups > 1 or kernel.shape[0] == 1:
-        return SHIFTED
-    batch, height, width, channels = x.shape
+    size, _, channels, features = kernel.shape
+    if window.groups > 1 or size == 1:
+        return "shifted"
+    batch, height, width, _ = x.shape
     if not isinstance(batch, int):  # exported for any, one at the least
         batch = 1
-    images = batch, height, width, channels
-    pixels = batch * height * width
-    if pixels // window.stride**2 * kernel.size < MUCH:
-        return XLA
-    if fits(kernel.shape, window) and pays(images, kernel.shape, window.dilation):
-        return Choice("winograd", "winograd", "winograd")
-    factors = min(kernel.shape[2:])
-    if share((height, width), kernel.shape[0], window) * (factors + ADDED) < factors:
-        return SHIFTED
-    if kernel.size > pixels * channels:
-        return Choice("shifted", "shifted", "xla")
-    return XLA
+    pixels = batch * window.outputs(height) * window.outputs(width)
+    written = pixels * kernel.size
+    if written < MUCH:
+        return "xla"
+    left = written * share((height, width), size, window)
+    work: dict[Implementation, float] = {
+        "xla": written * (1 + COPIED / features),
+        "shifted": left * (1 + ADDED / min(channels, features)),
+    }
+    if winograd.fits(kernel.shape, window):
+        images = batch, height, width, channels
+        work["winograd"] = winograd.work(images, features, window.dilation)
+    return min(work, key=lambda name: work[name])
 
 
 def _can_choose(x: Array, kernel: Array, window: Window) -> bool:
@@ -153,36 +141,34 @@ class Plan(NamedTuple):
     window: Window
     size: int
     sides: tuple[int, int]
-    cpu: Choice
-    default: Choice
+    cpu: Implementation
+    default: Implementation
 
 
 def _operation(
     name: str, compute: Callable[..., Array], *transposes: Callable[..., Array]
 ) -> Operation:
-    """From `(a, b, plan, choice)`, linear in both; see `Operation`."""
+    """From `(algorithm, a, b, plan)`, linear in a and b; see `Operation`."""
 
     def on_cpu(a: Array, b: Array, plan: Plan) -> Array:
-        return compute(a, b, plan, plan.cpu)
+        return compute(ALGORITHMS[plan.cpu], a, b, plan)
 
     def elsewhere(a: Array, b: Array, plan: Plan) -> Array:
-        return compute(a, b, plan, plan.default)
+        return compute(ALGORITHMS[plan.default], a, b, plan)
 
     return Operation(name, on_cpu, elsewhere, dict(enumerate(transposes)))
 
 
-def _output(x: Array, kernel: Array, plan: Plan, choice: Choice) -> Array:
-    return ALGORITHMS[choice.forward].convolution(x, kernel, plan.window)
+def _output(by: Algorithm, x: Array, kernel: Array, plan: Plan) -> Array:
+    return by.convolution(x, kernel, plan.window)
 
 
-def _image(kernel: Array, gradient: Array, plan: Plan, choice: Choice) -> Array:
-    algorithm = ALGORITHMS[choice.by_image]
-    return algorithm.image_gradient(kernel, gradient, plan.sides, plan.window)
+def _image(by: Algorithm, kernel: Array, gradient: Array, plan: Plan) -> Array:
+    return by.image_gradient(kernel, gradient, plan.sides, plan.window)
 
 
-def _kernel(x: Array, gradient: Array, plan: Plan, choice: Choice) -> Array:
-    algorithm = ALGORITHMS[choice.by_kernel]
-    return algorithm.kernel_gradient(x, gradient, plan.size, plan.window)
+def _kernel(by: Algorithm, x: Array, gradient: Array, plan: Plan) -> Array:
+    return by.kernel_gradient(x, gradient, plan.size, plan.window)
 
 
 # Each is what `Σ gradient · output` is multiplied with in one of its three factors, so
