@@ -102,8 +102,9 @@ def _dense(x: Array, gradient: Array, size: int, window: Window) -> Array:
 def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array:
     """`xᵀ y` of (n, a) and (n, b).
 
-    XLA turns the first factor of a product in memory: let that be the smaller turn. The
-    barrier keeps it from making the factor anew, element by element out of order.
+    XLA turns the first factor of a product in memory: let that be the smaller turn. A
+    barrier keeps it from making the factor anew, element by element out of order;
+    another from turning the factors in place of the product.
     """
     (n, a), b = x.shape, y.shape[1]
     product = partial(
@@ -114,4 +115,4 @@ def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array
     )
     if n * a <= n * b + a * b:
         return product(lax.optimization_barrier(x), y)
-    return product(lax.optimization_barrier(y), x).T
+    return lax.optimization_barrier(product(lax.optimization_barrier(y), x)).T
