@@ -1,5 +1,7 @@
 """Bilinear resizing against float64 loops."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,13 +42,22 @@ SIZES = [((5, 7), (33, 49)), ((9, 4), (3, 10)), ((1, 3), (4, 1))]
 @pytest.mark.parametrize("source", [aligned, half_pixel])
 @pytest.mark.parametrize(("size", "new_size"), SIZES)
 def test_equals_the_loop(size, new_size, source):
-    x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
-    aligns = source is aligned
-    y = run(lambda x: resize_bilinear(x, new_size, align_corners=aligns), x)
-    y = np.asarray(y)
-    for image, resized in zip(x, y, strict=True):
-        expected = bilinear(image, *new_size, source)
-        np.testing.assert_allclose(resized, expected, atol=1e-5)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, *size, 3)).astype(np.float32)
+    cotangent = rng.standard_normal((2, *new_size, 3)).astype(np.float32)
+
+    def resized(x, cotangent):
+        aligns = source is aligned
+        y, pull = jax.vjp(
+            partial(resize_bilinear, shape=new_size, align_corners=aligns), x
+        )
+        return y, *pull(cotangent)
+
+    y, gradient = map(np.asarray, run(resized, x, cotangent))
+    expected = np.stack([bilinear(image, *new_size, source) for image in x])
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    product = np.sum(gradient.astype(float) * x)  # as of any linear function's
+    np.testing.assert_allclose(product, np.sum(cotangent * expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +70,14 @@ def test_each_image_on_a_canvas_equals_the_loop(source, mirror):
     )
     options = {"align_corners": source is aligned, "mirror": mirror}
 
-    def resized(*given):
-        return resize_each(*given, (40, 50), **options)
+    def resized(x, *sizes):
+        y, pull = jax.vjp(lambda x: resize_each(x, *sizes, (40, 50), **options), x)
+        return y, *pull(jnp.sin(y))
 
-    y = np.asarray(run(resized, x, sizes, new_sizes))
+    y, gradient = map(np.asarray, run(resized, x, sizes, new_sizes))
     assert np.isfinite(y).all()  # of the canvas without an image, too
+    product = np.sum(gradient.astype(float) * x)
+    np.testing.assert_allclose(product, np.sum(np.sin(y) * y), rtol=1e-5)
     for image, ((h, w), (height, width)) in enumerate(SIZES):
         before = x[image, :h, :w]
         before = before[:, ::-1] if mirror else before

@@ -12,16 +12,19 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from train.data.access import IGNORE_LABEL
+from train.update.likelihood import CLASSES, is_class, negative_log
 from train.update.ohem import hard_pixels
 
 PixelMean = Literal["all", "valid"]
+PIXELS = (1, 3)
+"""Their axes, in (B, H, C, W)."""
 
 
 class Pixels(NamedTuple):
     """The pixels of a batch.
 
     Attributes:
-        logits: (B, H, W, C) float32, zero where nothing is labelled.
+        logits: (B, H, C, W) float32.
         classes: (B, H, W) int32, zero where nothing is labelled.
         valid: (B, H, W), where something is.
         counted: (B, H, W), those of them that pixel losses take: the hard ones.
@@ -49,8 +52,9 @@ def cross_entropy(pixels: Pixels, options: Options) -> Array:
     """
     loss, smoothing = _weigh(_negative_log(pixels), pixels), options.label_smoothing
     if smoothing > 0:
-        weights = 1 if pixels.weights is None else pixels.weights
-        every = -jnp.mean(jax.nn.log_softmax(pixels.logits) * weights, axis=-1)
+        logs = jax.nn.log_softmax(_labelled(pixels), CLASSES)
+        weights = 1 if pixels.weights is None else pixels.weights[:, None]
+        every = -jnp.mean(logs * weights, CLASSES)
         loss = (1 - smoothing) * loss + smoothing * every
     return jnp.sum(loss, where=pixels.counted)
 
@@ -73,10 +77,10 @@ def dice(pixels: Pixels, options: Options) -> Array:
     """
     del options
     truth = _truth(pixels)
-    share = jax.nn.softmax(pixels.logits) * pixels.valid[..., None]
-    size = jnp.sum(share + truth, axis=(1, 2))
-    overlap = jnp.sum(share * truth, axis=(1, 2))
-    present = jnp.any(truth, axis=(1, 2))
+    share = jax.nn.softmax(_labelled(pixels), CLASSES) * pixels.valid[:, :, None]
+    size = jnp.sum(share + truth, PIXELS)
+    overlap = jnp.sum(share * truth, PIXELS)
+    present = jnp.any(truth, PIXELS)
     return jnp.sum(1 - 2 * overlap / jnp.where(present, size, 1), where=present)
 
 
@@ -87,18 +91,19 @@ def lovasz(pixels: Pixels, options: Options) -> Array:
     """
     del options
     truth = _truth(pixels)
-    share = jax.nn.softmax(pixels.logits)
+    share = jax.nn.softmax(_labelled(pixels), CLASSES)
     # an ignored pixel has the least error: behind all others nothing is left to lose
-    error = jnp.where(pixels.valid[..., None], jnp.abs(truth - share), -1.0)
+    error = jnp.where(pixels.valid[:, :, None], jnp.abs(truth - share), -1.0)
 
     def of_class(inputs: tuple[Array, Array]) -> Array:
         return jax.vmap(lovasz_extension)(*inputs)
 
     def by_class(x: Array) -> Array:
-        return jnp.moveaxis(x.reshape(len(x), -1, x.shape[-1]), -1, 0)
+        first = jnp.moveaxis(x, CLASSES, 0)
+        return first.reshape(*first.shape[:2], -1)
 
     losses = lax.map(of_class, (by_class(error), by_class(truth)))
-    return jnp.sum(losses, where=jnp.any(truth, axis=(1, 2)).T)
+    return jnp.sum(losses, where=jnp.any(truth, PIXELS).T)
 
 
 def lovasz_extension(error: Array, truth: Array) -> Array:
@@ -194,7 +199,7 @@ def segmentation_loss(
     total = jnp.float32(0)
     for name, weight in terms.items():
         if name in OF_REGIONS:
-            count = share * jnp.sum(jnp.any(_truth(batch), axis=(1, 2)))
+            count = share * jnp.sum(jnp.any(_truth(batch), PIXELS))
         elif pixel_mean == "valid":
             ones = jnp.ones(batch.valid.shape)
             count = share * jnp.sum(_weigh(ones, batch), where=batch.counted)
@@ -208,26 +213,25 @@ def segmentation_loss(
 def see_pixels(logits: Array, labels: Array, weights: Array | None) -> Pixels:
     """What the losses take of a batch."""
     valid = labels != IGNORE_LABEL
-    # what is not labelled may even be infinite
-    logits = jnp.where(valid[..., None], logits.astype(jnp.float32), 0)
     classes = jnp.where(valid, labels, 0).astype(jnp.int32)
+    logits = logits.astype(jnp.float32).swapaxes(-1, CLASSES)
     return Pixels(logits, classes, valid, valid, weights)
 
 
 def _negative_log(pixels: Pixels) -> Array:
-    """`-log p_y` (B, H, W).
+    """`-log p_y` (B, H, W), zero where nothing is labelled."""
+    return negative_log(pixels.logits, pixels.classes, pixels.valid)
 
-    A sum over the classes, as TPUs read a tile for each number that is fetched.
-    """
-    logits = pixels.logits
-    own = pixels.classes[..., None] == jnp.arange(logits.shape[-1])
-    return jax.nn.logsumexp(logits, -1) - jnp.sum(jnp.where(own, logits, 0), -1)
+
+def _labelled(pixels: Pixels) -> Array:
+    """The logits, zero where nothing is labelled: they may even be infinite there."""
+    return jnp.where(pixels.valid[:, :, None], pixels.logits, 0)
 
 
 def _truth(pixels: Pixels) -> Array:
-    """Bool (B, H, W, C)."""
-    classes = jnp.arange(pixels.logits.shape[-1])
-    return (pixels.classes[..., None] == classes) & pixels.valid[..., None]
+    """Bool (B, H, C, W): the class of each pixel, where something is labelled."""
+    own = is_class(pixels.classes, pixels.logits.shape[CLASSES])
+    return own & pixels.valid[:, :, None]
 
 
 def _weigh(loss: Array, pixels: Pixels) -> Array:
