@@ -104,7 +104,7 @@ def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array
 
     XLA turns the first factor of a product in memory: let that be the smaller turn. A
     barrier keeps it from making the factor anew, element by element out of order;
-    another from turning the factors in place of the product.
+    another from turning the larger in place of the product.
     """
     (n, a), b = x.shape, y.shape[1]
     product = partial(

@@ -12,6 +12,7 @@ from jax.test_util import check_grads
 
 from ema_jax import convolution, winograd
 from ema_jax.convolution import convolve
+from ema_jax.kernel_gradient import inner_product
 from ema_jax.shifts import Window
 from tests.quick import run
 
@@ -215,6 +216,15 @@ def test_tiles_are_less_work_where_images_fill_them(side, dilation, less):
     """At most 20 of 36 products are saved, and a dilation of 8 pads 17 pixels to 32."""
     work = winograd.work((1, side, side, 512), 512, dilation)
     assert (work < 9 * side**2 * 512**2) == less
+
+
+def test_the_smaller_factor_of_an_inner_product_is_turned():
+    """The first of the product that CPUs compute, also where that is turned back."""
+    wide, narrow = (jax.ShapeDtypeStruct((64, size), jnp.float32) for size in (8, 2))
+    product = partial(inner_product, precision=None, dtype=jnp.float32)
+    for factors in ((wide, narrow), (narrow, wide)):
+        text = jax.jit(product).lower(*factors).compile().as_text()
+        assert re.search(r"= f32\[2,8]\S* dot\(", text)
 
 
 @pytest.mark.parametrize(("dilation", "products"), [(9, 9), (10, 3), (13, 1)])
