@@ -18,6 +18,9 @@ from ema_jax.shifts import Window, frame, reaches, shifts
 ROWS = range(4, 14)
 """Of a band; fewer make more rounds, more a program that takes longer to compile."""
 
+CACHED = 2**18
+"""Numbers that lie in a core's own cache, and are turned there in no time."""
+
 Band = tuple[Array, Array]
 """The images (1, …) and the gradient (1, rows, …) of a band."""
 
@@ -104,7 +107,7 @@ def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array
 
     XLA turns the first factor of a product in memory: let that be the smaller turn. A
     barrier keeps it from making the factor anew, element by element out of order;
-    another from turning the larger in place of the product.
+    another, where the product is small, from turning the larger in its place.
     """
     (n, a), b = x.shape, y.shape[1]
     product = partial(
@@ -115,4 +118,5 @@ def inner_product(x: Array, y: Array, precision: Any, dtype: DTypeLike) -> Array
     )
     if n * a <= n * b + a * b:
         return product(lax.optimization_barrier(x), y)
-    return lax.optimization_barrier(product(lax.optimization_barrier(y), x)).T
+    turned = product(lax.optimization_barrier(y), x)
+    return (lax.optimization_barrier(turned) if a * b <= CACHED else turned).T

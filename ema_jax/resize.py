@@ -187,6 +187,7 @@ def _interpolate(x: Array, rows: ArrayLike, columns: ArrayLike) -> Array:
 
 
 def _as_they_lie(x: Array, rows: Array, columns: Array) -> Array:
+    """In the order of x; compilers for accelerators choose their own."""
     # Columns first: the wide intermediate is then made once, along the rows.
     wide = x.astype(wide_type(x.dtype))
     x_hWc = jnp.einsum("...hwc,...Ww->...hWc", wide, columns, precision=EXACT)
@@ -207,6 +208,7 @@ def _channels_before_columns(x: Array, rows: Array, columns: Array) -> Array:
 
 
 def _back(gradient: Array, rows: Array, columns: Array) -> Array:
+    """The gradient by x."""
     return INTERPOLATION(gradient, rows.swapaxes(-1, -2), columns.swapaxes(-1, -2))
 
 
