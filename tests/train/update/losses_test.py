@@ -88,6 +88,9 @@ def test_an_ignored_pixel_cannot_spoil_the_others(logits, labels):
     wanted, wanted_gradient = with_gradient(logits, labels, pixel_mean="all")
     np.testing.assert_array_equal(loss, wanted)
     np.testing.assert_array_equal(gradient, wanted_gradient)
+    terms = {"cross_entropy": 1.0, "dice": 1.0}  # also without a gradient
+    alone, beside = (loss_of(x, labels, terms=terms) for x in (logits, spoilt))
+    np.testing.assert_array_equal(beside, alone)
 
 
 def test_low_precision_logits_are_summed_in_float32(logits, labels):
