@@ -34,8 +34,7 @@ def negative_log(logits: Array, classes: Array, valid: Array) -> Array:
         >>> negative_log(logits, classes, classes != 255)[0, 0] / jnp.log(4)
         Array([1.], dtype=float32)
     """
-    log_sum, own = _sums(logits, classes)
-    return jnp.where(valid, log_sum - own, 0)
+    return _sums(logits, classes, valid)[0]
 
 
 @negative_log.defjvp
@@ -43,18 +42,17 @@ def _(
     primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
     logits, classes, valid = primals
-    log_sum, own = _sums(logits, classes)
+    found, log_sum = _sums(logits, classes, valid)
     share = jnp.exp(logits - log_sum[:, :, None])
     slope = share - is_class(classes, logits.shape[CLASSES])
     slope = jnp.where(valid[:, :, None], slope, 0)
-    found = jnp.where(valid, log_sum - own, 0)
     return found, jnp.sum(slope * tangents[0], CLASSES)
 
 
-def _sums(logits: Array, classes: Array) -> tuple[Array, Array]:
-    """`log Σ_c exp z_c` and `z_y`, (B, H, W).
+def _sums(logits: Array, classes: Array, valid: Array) -> tuple[Array, Array]:
+    """What `negative_log` is, and `log Σ_c exp z_c`, (B, H, W).
 
-    The second too is a sum, as TPUs read a tile for each number that is fetched.
+    `z_y` too is a sum, as TPUs read a tile for each number that is fetched.
     """
     largest = jnp.max(logits, CLASSES)
     largest = jnp.where(jnp.isfinite(largest), largest, 0)
@@ -66,4 +64,5 @@ def _sums(logits: Array, classes: Array) -> tuple[Array, Array]:
 
     zero = jnp.zeros((), logits.dtype)
     total, own = lax.reduce((powers, own), (zero, zero), add, (2,))
-    return largest + jnp.log(total), own
+    log_sum = largest + jnp.log(total)
+    return jnp.where(valid, log_sum - own, 0), log_sum
