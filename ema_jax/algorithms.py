@@ -105,17 +105,25 @@ def _depthwise(x: Array, kernel: Array, window: Window) -> Array:
 
 
 class Algorithm(NamedTuple):
-    """A convolution, and its gradients by image and kernel."""
+    """A convolution, and its gradients by image and kernel.
+
+    Attributes:
+        differentiated: the convolution where its gradients are asked for too.
+    """
 
     convolution: Callable[..., Array]
+    differentiated: Callable[..., Array]
     image_gradient: Callable[[Array, Array, tuple[int, int], Window], Array]
     kernel_gradient: Callable[[Array, Array, int, Window], Array]
 
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "xla": Algorithm(xla, partial(_by_transpose, xla), xla_kernel_gradient),
-    "shifted": Algorithm(shifted, partial(_turned, shifted), kernel_gradient),
+    "xla": Algorithm(xla, xla, partial(_by_transpose, xla), xla_kernel_gradient),
+    "shifted": Algorithm(shifted, shifted, partial(_turned, shifted), kernel_gradient),
     "winograd": Algorithm(
-        winograd, partial(_turned, winograd), winograd_kernel_gradient
+        winograd,
+        partial(winograd, shared=True),
+        partial(_turned, winograd),
+        winograd_kernel_gradient,
     ),
 }

@@ -146,7 +146,10 @@ class Plan(NamedTuple):
 
 
 def _operation(
-    name: str, compute: Callable[..., Array], *transposes: Callable[..., Array]
+    name: str,
+    compute: Callable[..., Array],
+    *transposes: Callable[..., Array],
+    differentiated: Operation | None = None,
 ) -> Operation:
     """From `(algorithm, a, b, plan)`, linear in a and b; see `Operation`."""
 
@@ -156,11 +159,17 @@ def _operation(
     def elsewhere(a: Array, b: Array, plan: Plan) -> Array:
         return compute(ALGORITHMS[plan.default], a, b, plan)
 
-    return Operation(name, on_cpu, elsewhere, dict(enumerate(transposes)))
+    return Operation(
+        name, on_cpu, elsewhere, dict(enumerate(transposes)), differentiated
+    )
 
 
 def _output(by: Algorithm, x: Array, kernel: Array, plan: Plan) -> Array:
     return by.convolution(x, kernel, plan.window)
+
+
+def _differentiated(by: Algorithm, x: Array, kernel: Array, plan: Plan) -> Array:
+    return by.differentiated(x, kernel, plan.window)
 
 
 def _image(by: Algorithm, kernel: Array, gradient: Array, plan: Plan) -> Array:
@@ -171,13 +180,24 @@ def _kernel(by: Algorithm, x: Array, gradient: Array, plan: Plan) -> Array:
     return by.kernel_gradient(x, gradient, plan.size, plan.window)
 
 
+def _pull_image(gradient: Array, kernel: Array, plan: Plan) -> Array:
+    return IMAGE(kernel, gradient, static=(plan,))
+
+
+def _pull_kernel(gradient: Array, x: Array, plan: Plan) -> Array:
+    return KERNEL(x, gradient, static=(plan,))
+
+
 # Each is what `Σ gradient · output` is multiplied with in one of its three factors, so
 # that the derivatives of each are the other two.
 OUTPUT: Operation = _operation(
     "convolution",
     _output,
-    lambda gradient, kernel, plan: IMAGE(kernel, gradient, static=(plan,)),
-    lambda gradient, x, plan: KERNEL(x, gradient, static=(plan,)),
+    _pull_image,
+    _pull_kernel,
+    differentiated=_operation(
+        "convolution", _differentiated, _pull_image, _pull_kernel
+    ),
 )
 IMAGE: Operation = _operation(
     "convolution_by_image",

@@ -37,6 +37,8 @@ class Operation:
         transposes: of each operand in which it is linear, by its position, a function
             `(cotangent, *others, *static)` to the cotangent of that operand. In the
             other operands it is constant almost everywhere.
+        differentiated: the same function, computed in a way that shares work with its
+            derivatives, which is what a program holds where they are asked for.
 
     Example:
         >>> def scaled(x, factor):
@@ -52,9 +54,11 @@ class Operation:
         cpu: Callable[..., Array],
         default: Callable[..., Array],
         transposes: Mapping[int, Callable[..., Array]] | None = None,
+        differentiated: "Operation | None" = None,
     ) -> None:
         self.default = default
         self.transposes = transposes or {}
+        self.differentiated = differentiated or self
         self.primitive = Primitive(name)
         _OPERATIONS[self.primitive] = self
         compiled = jax.jit(self.primitive.bind, static_argnames=("static", "lanes"))
@@ -83,9 +87,10 @@ class Operation:
     def _jvp(
         self, operands: tuple[Array, ...], tangents: tuple[Any, ...], **how: Any
     ) -> tuple[Array, Array]:
-        found = self.primitive.bind(*operands, **how)
+        bind = self.differentiated.primitive.bind
+        found = bind(*operands, **how)
         parts = [
-            self.primitive.bind(*operands[:i], tangents[i], *operands[i + 1 :], **how)
+            bind(*operands[:i], tangents[i], *operands[i + 1 :], **how)
             for i in self.transposes
             if type(tangents[i]) is not ad.Zero
         ]

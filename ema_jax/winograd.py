@@ -17,6 +17,7 @@ Reference:
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -46,11 +47,18 @@ def work(images: Sequence[int], features: int, dilation: int) -> int:
 
 
 def winograd(
-    x: Array, kernel: Array, window: Window, *, transposed: bool = False
+    x: Array,
+    kernel: Array,
+    window: Window,
+    *,
+    transposed: bool = False,
+    shared: bool = False,
 ) -> Array:
     """The convolution (B, H, W, C) to (B, H, W, features) by a dense 3×3 kernel.
 
-    If `transposed`, from outputs to inputs. Sums are float32 at least.
+    If `transposed`, from outputs to inputs. If `shared`, by the very tiles of which
+    `winograd_kernel_gradient` is made, which a program then makes once. Sums are
+    float32 at least.
     """
     wide = jnp.promote_types(x.dtype, jnp.float32)
     tiles = _inputs(x.astype(wide), window.dilation)
@@ -59,7 +67,7 @@ def winograd(
     product = partial(
         lax.dot_general, dimension_numbers=axes, precision=window.precision
     )
-    found = _by_pair(product, tiles, taps)
+    found = (_by_pair if shared else _by_row)(product, tiles, taps)
     return _join(_twice(_of_products, found), x.shape[1:3]).astype(x.dtype)
 
 
@@ -91,6 +99,16 @@ def _by_pair(
         for rows in zip(left, right, strict=True)
     ]
     return lax.optimization_barrier(found)
+
+
+def _by_row(
+    product: Callable[[Array, Array], Array], left: Square, right: Square
+) -> Square:
+    """The same, four at a time: as fast, and sooner compiled."""
+    rows = [[jnp.stack(row) for row in square] for square in (left, right)]
+    pairs = zip(*lax.optimization_barrier(rows), strict=True)
+    found = [jax.vmap(product)(tiles, taps) for tiles, taps in pairs]
+    return [list(row) for row in lax.optimization_barrier(found)]
 
 
 def _twice(change: Callable[[Line], Line], square: Square) -> Square:

@@ -49,6 +49,27 @@ def test_each_platform_has_its_own(platform, products):
     assert "stablehlo.case" not in text
 
 
+def test_where_it_is_differentiated_it_is_another():
+    by_product = Operation("product", jnp.matmul, jnp.matmul, PRODUCT.transposes)
+    product = Operation(
+        "product", by_sums, jnp.matmul, PRODUCT.transposes, differentiated=by_product
+    )
+    x, y = matrices()
+
+    def slopes(x, y):
+        return jax.grad(lambda *both: jnp.sum(product(*both) ** 2), (0, 1))(x, y)
+
+    def pulled(x, y):
+        [found] = jax.linear_transpose(lambda x: product(x, y), x)(by_sums(x, y))
+        return found
+
+    for call, products in ((product, 0), (pulled, 0), (slopes, 1)):
+        text = lowered(call, x, y, platform="cpu")
+        assert text.count("stablehlo.dot_general") == products
+    np.testing.assert_allclose(slopes(x, y)[1], 2 * x.T @ x @ y, rtol=1e-5)
+    np.testing.assert_allclose(pulled(x, y), x @ y @ y.T, rtol=1e-5)
+
+
 def test_derivatives_in_both_modes_and_of_second_order():
     check_grads(jax.jit(PRODUCT), matrices(), 2, ["fwd", "rev"], 1e-2, 1e-2, 1e-2)
 
