@@ -8,6 +8,7 @@ products take: `benchmarks/convolution.py` measures them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -149,18 +150,22 @@ def _operation(
     name: str,
     compute: Callable[..., Array],
     *transposes: Callable[..., Array],
-    differentiated: Operation | None = None,
+    differentiated: Callable[..., Array] | None = None,
 ) -> Operation:
     """From `(algorithm, a, b, plan)`, linear in a and b; see `Operation`."""
 
-    def on_cpu(a: Array, b: Array, plan: Plan) -> Array:
+    def on_cpu(compute: Callable[..., Array], a: Array, b: Array, plan: Plan) -> Array:
         return compute(ALGORITHMS[plan.cpu], a, b, plan)
 
     def elsewhere(a: Array, b: Array, plan: Plan) -> Array:
         return compute(ALGORITHMS[plan.default], a, b, plan)
 
     return Operation(
-        name, on_cpu, elsewhere, dict(enumerate(transposes)), differentiated
+        name,
+        partial(on_cpu, compute),
+        elsewhere,
+        dict(enumerate(transposes)),
+        partial(on_cpu, differentiated) if differentiated else None,
     )
 
 
@@ -180,24 +185,14 @@ def _kernel(by: Algorithm, x: Array, gradient: Array, plan: Plan) -> Array:
     return by.kernel_gradient(x, gradient, plan.size, plan.window)
 
 
-def _pull_image(gradient: Array, kernel: Array, plan: Plan) -> Array:
-    return IMAGE(kernel, gradient, static=(plan,))
-
-
-def _pull_kernel(gradient: Array, x: Array, plan: Plan) -> Array:
-    return KERNEL(x, gradient, static=(plan,))
-
-
 # Each is what `Σ gradient · output` is multiplied with in one of its three factors, so
 # that the derivatives of each are the other two.
 OUTPUT: Operation = _operation(
     "convolution",
     _output,
-    _pull_image,
-    _pull_kernel,
-    differentiated=_operation(
-        "convolution", _differentiated, _pull_image, _pull_kernel
-    ),
+    lambda gradient, kernel, plan: IMAGE(kernel, gradient, static=(plan,)),
+    lambda gradient, x, plan: KERNEL(x, gradient, static=(plan,)),
+    differentiated=_differentiated,
 )
 IMAGE: Operation = _operation(
     "convolution_by_image",

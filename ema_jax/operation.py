@@ -37,8 +37,8 @@ class Operation:
         transposes: of each operand in which it is linear, by its position, a function
             `(cotangent, *others, *static)` to the cotangent of that operand. In the
             other operands it is constant almost everywhere.
-        differentiated: the same function, computed in a way that shares work with its
-            derivatives, which is what a program holds where they are asked for.
+        differentiated: what computes it on CPUs where its derivatives are asked for, if
+            that shares work with them; None: `cpu` does there too.
 
     Example:
         >>> def scaled(x, factor):
@@ -54,11 +54,13 @@ class Operation:
         cpu: Callable[..., Array],
         default: Callable[..., Array],
         transposes: Mapping[int, Callable[..., Array]] | None = None,
-        differentiated: "Operation | None" = None,
+        differentiated: Callable[..., Array] | None = None,
     ) -> None:
         self.default = default
         self.transposes = transposes or {}
-        self.differentiated = differentiated or self
+        self.differentiated = self
+        if differentiated is not None:
+            self.differentiated = Operation(name, differentiated, default, transposes)
         self.primitive = Primitive(name)
         _OPERATIONS[self.primitive] = self
         compiled = jax.jit(self.primitive.bind, static_argnames=("static", "lanes"))

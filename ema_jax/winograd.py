@@ -105,10 +105,9 @@ def _by_row(
     product: Callable[[Array, Array], Array], left: Square, right: Square
 ) -> Square:
     """The same, four at a time: as fast, and sooner compiled."""
-    rows = [[jnp.stack(row) for row in square] for square in (left, right)]
-    pairs = zip(*lax.optimization_barrier(rows), strict=True)
-    found = [jax.vmap(product)(tiles, taps) for tiles, taps in pairs]
-    return [list(row) for row in lax.optimization_barrier(found)]
+    rows = ([[jnp.stack(row) for row in square]] for square in (left, right))
+    [found] = _by_pair(jax.vmap(product), *rows)
+    return [list(row) for row in found]
 
 
 def _twice(change: Callable[[Line], Line], square: Square) -> Square:
